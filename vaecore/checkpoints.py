@@ -1,0 +1,116 @@
+"""Models on disk: safetensors (never pickle) with a card that says how the weights came about."""
+
+import contextlib
+import hashlib
+import json
+import os
+import platform
+import subprocess
+import tempfile
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from .vae import VAE
+
+MODELS = {"VAE": VAE}
+
+
+def save(path: str | Path, model: nn.Module, state: dict[str, Tensor] | None = None, **card) -> Path:
+    """Write the model's weights, further tensors (`state`) and a card of JSON values; returns the path.
+
+    The file appears whole or not at all. The card also gets the architecture, the versions and the commit.
+    """
+    path = Path(path)
+    tensors = {f"model.{name}": t for name, t in model.state_dict().items()}
+    tensors |= {f"state.{name}": t for name, t in (state or {}).items()}
+    tensors = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
+    card = {"model": type(model).__name__, "config": getattr(model, "config", {}), **provenance(), **card}
+    text = json.dumps(card, sort_keys=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    os.close(handle)
+    try:
+        save_file(tensors, temporary, metadata={"card": text, "sha256": _digest(tensors, text)})
+        with open(temporary, "rb") as file:
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+    return path
+
+
+def read(path: str | Path) -> tuple[dict[str, Tensor], dict]:
+    """All tensors of a checkpoint, on the CPU, and its card. Raises ValueError where the file is damaged."""
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no checkpoint at {path}.")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+        card = json.loads(metadata["card"])
+        intact = metadata["sha256"] == _digest(tensors, metadata["card"])
+    except (SafetensorError, KeyError, ValueError, TypeError, OverflowError) as error:
+        raise ValueError(f"{path} is damaged or no vaecore checkpoint; delete it and make it anew.") from error
+    if not intact:
+        raise ValueError(f"{path} is damaged: its contents do not have the recorded checksum; make it anew.")
+    return tensors, card
+
+
+def load(path: str | Path, device: torch.device | str = "cpu") -> tuple[nn.Module, dict]:
+    """The model of a checkpoint, in float32 on the device, and its card."""
+    tensors, card = read(path)
+    if card.get("model") not in MODELS:
+        raise ValueError(f"{path} holds a {card.get('model')!r}; known models: {', '.join(MODELS)}.")
+    model = MODELS[card["model"]](**card["config"])
+    load_weights(model, tensors, path)
+    return model.to(device), card
+
+
+def load_weights(model: nn.Module, tensors: dict[str, Tensor], path: str | Path) -> None:
+    """Copy a checkpoint's weights into the model. Raises ValueError for those of another architecture."""
+    theirs = {name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")}
+    ours = model.state_dict()
+    if {n: t.shape for n, t in theirs.items()} != {n: t.shape for n, t in ours.items()}:
+        odd = next(
+            n for n in sorted(theirs | ours) if n not in theirs or n not in ours or theirs[n].shape != ours[n].shape
+        )
+        there, here = (tuple(s[odd].shape) if odd in s else "no such tensor" for s in (theirs, ours))
+        raise ValueError(f"{path} is of another architecture: {odd} is {there} there and {here} in this model.")
+    model.load_state_dict({name: t.to(ours[name].dtype) for name, t in theirs.items()})
+
+
+def provenance() -> dict[str, str]:
+    """Versions of vaecore, Python and torch, and the commit where vaecore lies in a git checkout."""
+    try:
+        number = version("vaecore")
+    except PackageNotFoundError:
+        number = "unknown"
+    commit = "unknown"
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        describe = ["git", "describe", "--always", "--dirty", "--abbrev=12", "--match="]
+        here = Path(__file__).parent
+        run = subprocess.run(describe, cwd=here, capture_output=True, text=True, check=True, timeout=10)
+        commit = run.stdout.strip()
+    return {
+        "vaecore": number,
+        "commit": commit,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+    }
+
+
+def _digest(tensors: dict[str, Tensor], card: str) -> str:
+    digest = hashlib.sha256(card.encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()

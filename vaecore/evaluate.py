@@ -1,0 +1,74 @@
+"""How good is a VAE? Every function takes the images as the model sees them, (N, D) in [0, 1], and no gradient."""
+
+import math
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from .distributions import Gaussian
+
+
+@torch.no_grad()
+def elbo(model, x: Tensor, y: Tensor | None = None, *, seed: int = 0, batch_size: int = 1000) -> Tensor:
+    """A one-sample estimate of the ELBO of each image, (N,), in nats, repeatable by its seed. Eq. elbo."""
+    with seeded(seed, x.device):
+        return torch.cat([model.elbo(*part) for part in _parts(x, y, batch_size)])
+
+
+@torch.no_grad()
+def log_evidence(
+    model, x: Tensor, y: Tensor | None = None, *, n_samples: int = 1000, seed: int = 0, rows: int = 20_000
+) -> Tensor:
+    """log p(x) of each image, (N,), in nats, by importance sampling from q(z|x). arXiv:1509.00519, section 2.
+
+    The mean of this estimate grows with n_samples towards log p(x). At most `rows` latents are decoded at a time.
+    """
+    if n_samples < 1:
+        raise ValueError(f"n_samples must be at least 1; got {n_samples}.")
+    n_images = max(1, min(len(x), 100, rows))
+    with seeded(seed, x.device):
+        return torch.cat([_log_mean_weight(model, *part, n_samples, rows) for part in _parts(x, y, n_images)])
+
+
+def _log_mean_weight(model, x: Tensor, y: Tensor | None, n_samples: int, rows: int) -> Tensor:
+    posterior = model.encode(x, y)
+    total = torch.full(x.shape[:1], -math.inf, device=x.device)
+    for start in range(0, n_samples, max(1, rows // len(x))):
+        k = min(n_samples - start, max(1, rows // len(x)))
+        q = Gaussian(posterior.mu.expand(k, -1, -1), posterior.log_var.expand(k, -1, -1))
+        z = q.rsample()  # (K, B, Z)
+        prior = Gaussian.standard(z.shape[-1], device=z.device)
+        log_weight = model.decode(z, y).log_prob(x) + prior.log_prob(z) - q.log_prob(z)  # (K, B)
+        total = torch.logaddexp(total, log_weight.logsumexp(0))
+    return total - math.log(n_samples)
+
+
+@torch.no_grad()
+def kl_per_dimension(model, x: Tensor, y: Tensor | None = None, *, batch_size: int = 1000) -> Tensor:
+    """The mean over the images of each latent's share of KL(q(z|x) || p(z)), (Z,), in nats."""
+    parts = [model.encode(*part).kl_per_dimension() for part in _parts(x, y, batch_size)]
+    return torch.cat(parts).mean(0)
+
+
+@torch.no_grad()
+def active_units(
+    model, x: Tensor, y: Tensor | None = None, *, threshold: float = 0.01, batch_size: int = 1000
+) -> Tensor:
+    """Which latents the encoder uses, (Z,) bool: variance over images of q's mean > threshold. arXiv:1509.00519."""
+    means = torch.cat([model.encode(*part).mean for part in _parts(x, y, batch_size)])
+    return means.var(0) > threshold
+
+
+def _parts(x: Tensor, y: Tensor | None, size: int):
+    for start in range(0, len(x), size):
+        yield x[start : start + size], None if y is None else y[start : start + size]
+
+
+@contextmanager
+def seeded(seed: int, device: torch.device | str = "cpu"):
+    """Within the block draws come from this seed; after it the caller's random state is as it was."""
+    device = torch.device(device)
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        yield

@@ -1,0 +1,153 @@
+"""Pictures for the book: inline SVG that follows the page's theme and always carries its alt text."""
+
+import html
+import io
+import itertools
+import re
+from collections.abc import Sequence
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+from torch import Tensor
+
+ENCODER, DECODER, PRIOR = "#0072b2", "#b84a00", "#666666"  # one meaning per colour, everywhere
+INK = "#010203"  # stands for the page's text colour; no other thing may have it
+THEME_COLOURS = {
+    INK: "currentColor",
+    ENCODER: f"var(--vae-encoder, {ENCODER})",
+    DECODER: f"var(--vae-decoder, {DECODER})",
+    PRIOR: f"var(--vae-prior, {PRIOR})",
+}
+STYLE = {
+    "svg.fonttype": "none",
+    "font.family": "sans-serif",
+    "font.size": 10,
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
+    "savefig.facecolor": "none",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "axes.prop_cycle": matplotlib.cycler(color=[ENCODER, DECODER, PRIOR]),
+}
+_numbers = itertools.count(1)
+
+
+class Picture:
+    """Inline SVG with its alt text; a notebook shows it, `str(picture)` is the HTML.
+
+    Raises ValueError for an empty alt text.
+    """
+
+    def __init__(self, svg: str, alt: str) -> None:
+        if not alt.strip():
+            raise ValueError("alt must say in words what the picture shows; got an empty text.")
+        self.alt = " ".join(alt.split())
+        svg = svg[svg.index("<svg") :]
+        # a <style> in an inline SVG would speak to the whole page
+        svg = re.sub(r"<(title|metadata|style)\b.*?</\1>|<!--.*?-->", "", svg, flags=re.S)
+        # several pictures share one page, so their ids must not collide
+        self._svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>p{next(_numbers)}-", svg)
+
+    def _repr_html_(self) -> str:
+        label = html.escape(self.alt, quote=True)
+        return self._svg.replace("<svg", f'<svg class="vae-picture" role="img" aria-label="{label}"', 1)
+
+    __str__ = _repr_html_
+
+    def __repr__(self) -> str:
+        return f"Picture: {self.alt}"
+
+
+def axes(width: float = 5.0, height: float = 3.0, n_columns: int = 1, n_rows: int = 1, **kwargs):
+    """A figure and its axes in the book's style (inches); `kwargs` go to Figure.subplots."""
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        return figure, figure.subplots(n_rows, n_columns, **kwargs)
+
+
+def picture(figure: Figure, alt: str) -> Picture:
+    """The matplotlib figure as a Picture whose ink and three main colours follow the page's theme."""
+    for text in figure.findobj(Text):  # those added after `axes` still have matplotlib's own black
+        if text.get_color() == "black":
+            text.set_color(INK)
+    for ax in figure.axes:
+        if ax.get_legend() is not None:
+            ax.get_legend().set_frame_on(False)
+    buffer = io.StringIO()
+    with matplotlib.rc_context(STYLE):
+        figure.savefig(buffer, format="svg", dpi=144)
+    svg = buffer.getvalue()
+    for colour, variable in THEME_COLOURS.items():
+        svg = svg.replace(colour, variable)
+    return Picture(svg, alt)
+
+
+def digit_grid(
+    images: Tensor, n_columns: int, alt: str, shape: tuple[int, int] = (28, 28), size: float = 0.45
+) -> Picture:
+    """Images (N, D) in [0, 1] or uint8, row by row in n_columns columns; `size` is inches a digit."""
+    figure = Figure(figsize=(size * n_columns, size * -(-len(images) // n_columns)))
+    ax = figure.add_axes((0, 0, 1, 1))
+    show_digits(ax, images, n_columns, shape)
+    return picture(figure, alt)
+
+
+def show_digits(ax: Axes, images: Tensor, n_columns: int, shape: tuple[int, int] = (28, 28), extent=None) -> None:
+    """Draw images (N, D) in [0, 1] (or uint8) into the axes, row by row, white paper and dark ink."""
+    images = images.detach().cpu()
+    if images.ndim != 2 or images.shape[1] != shape[0] * shape[1]:
+        raise ValueError(f"images must have shape (N, {shape[0] * shape[1]}); got {tuple(images.shape)}.")
+    pixels = (images.numpy() / 255 if not images.is_floating_point() else images.numpy()).reshape(-1, *shape)
+    blank = np.zeros((-len(pixels) % n_columns, *shape), dtype=pixels.dtype)
+    pixels = np.concatenate([pixels, blank])
+    rows = pixels.reshape(-1, n_columns, *shape).swapaxes(1, 2)
+    ax.imshow(
+        rows.reshape(-1, n_columns * shape[1]),
+        cmap="gray_r",
+        vmin=0,
+        vmax=1,
+        interpolation="none",
+        extent=extent,
+    )
+    if extent is None:
+        ax.axis("off")
+
+
+def latent_scatter(ax: Axes, z: Tensor, labels: Tensor, limit: float | None = None) -> None:
+    """Codes z (N, 2) as dots coloured by class (N,), each class named at its median point."""
+    z, labels = z.detach().cpu().numpy(), labels.cpu().numpy()
+    ax.scatter(z[:, 0], z[:, 1], c=labels, cmap="tab10", s=2, linewidths=0, alpha=0.6, rasterized=True)
+    for label in np.unique(labels):
+        x, y = np.median(z[labels == label], axis=0)
+        ax.text(
+            x,
+            y,
+            str(label),
+            ha="center",
+            va="center",
+            weight="bold",
+            color="#000000",
+            bbox=dict(boxstyle="circle,pad=0.2", facecolor="white", edgecolor="none", alpha=0.85),
+        )
+    if limit is not None:
+        ax.set(xlim=(-limit, limit), ylim=(-limit, limit))
+    ax.set(xlabel="$z_1$", ylabel="$z_2$", aspect="equal")
+
+
+def curves(x: Sequence[float], lines: dict[str, Sequence[float]], xlabel: str, ylabel: str, alt: str) -> Picture:
+    """Named lines over a common x, each with its own dash as a second cue beside the colour."""
+    figure, ax = axes()
+    for (name, y), style in zip(lines.items(), itertools.cycle(["-", "--", ":", "-."])):
+        ax.plot(x, y, style, label=name)
+    ax.set(xlabel=xlabel, ylabel=ylabel)
+    if len(lines) > 1:
+        ax.legend()
+    return picture(figure, alt)

@@ -1,0 +1,96 @@
+"""The variational autoencoder: M1 when it is given x alone, a conditional VAE when it is given y as well."""
+
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .distributions import Bernoulli, Gaussian
+
+ACTIVATIONS = {"relu": nn.ReLU, "softplus": nn.Softplus, "tanh": nn.Tanh}
+
+
+def mlp(d_in: int, hidden: tuple[int, ...], d_out: int, activation: str) -> nn.Sequential:
+    """Linear layers d_in -> hidden -> d_out with the activation between them, and none after the last."""
+    sizes = (d_in, *hidden)
+    layers: list[nn.Module] = []
+    for d_before, d_after in pairwise(sizes):
+        layers += [nn.Linear(d_before, d_after), ACTIVATIONS[activation]()]
+    return nn.Sequential(*layers, nn.Linear(sizes[-1], d_out))
+
+
+class VAE(nn.Module):
+    """p(z) = N(0, I), p(x|z) Bernoulli, q(z|x) diagonal Gaussian, both nets MLPs. arXiv:1406.5298, sec. 3.1.
+
+    d_x pixels, d_z latents, `hidden` units from the image inwards (the decoder has them reversed).
+    With d_y > 0 both nets also see a condition y: class numbers (B,) int64, or rows of d_y numbers, (B, d_y).
+    """
+
+    def __init__(
+        self,
+        d_x: int = 784,
+        d_z: int = 50,
+        hidden: tuple[int, ...] = (500, 500),
+        d_y: int = 0,
+        activation: str = "relu",
+    ) -> None:
+        super().__init__()
+        if activation not in ACTIVATIONS:
+            raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}; got {activation!r}.")
+        for name, size in (("d_x", d_x), ("d_z", d_z), *(("hidden", h) for h in hidden)):
+            if size < 1:
+                raise ValueError(f"{name} must be at least 1; got {size}.")
+        self.d_x, self.d_z, self.d_y = d_x, d_z, d_y
+        self.config = dict(d_x=d_x, d_z=d_z, hidden=list(hidden), d_y=d_y, activation=activation)
+        self.encoder = mlp(d_x + d_y, tuple(hidden), 2 * d_z, activation)
+        self.decoder = mlp(d_z + d_y, tuple(reversed(hidden)), d_x, activation)
+
+    def encode(self, x: Tensor, y: Tensor | None = None) -> Gaussian:
+        """q(z|x), or q(z|x,y): a Gaussian over (B, Z), for images x of shape (B, D) in [0, 1]."""
+        self._check_images(x)
+        mu, log_var = self.encoder(self._join(x, y)).chunk(2, dim=-1)
+        # float32 here, so that a bfloat16 matrix product never reaches exp, log or a sum over pixels
+        return Gaussian(mu.float(), log_var.float())
+
+    def decode(self, z: Tensor, y: Tensor | None = None) -> Bernoulli:
+        """p(x|z), or p(x|z,y): a Bernoulli over (B, D), for latents z of shape (B, Z)."""
+        if z.shape[-1] != self.d_z:
+            raise ValueError(f"z must have {self.d_z} latents in its last dimension; got shape {tuple(z.shape)}.")
+        return Bernoulli(self.decoder(self._join(z, y)).float())
+
+    def elbo(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """A one-sample estimate of the evidence lower bound, (B,), in nats. Eq. elbo."""
+        posterior = self.encode(x, y)
+        likelihood = self.decode(posterior.rsample(), y)
+        return likelihood.log_prob(x) - posterior.kl()
+
+    def generate(self, n: int, y: Tensor | None = None) -> Bernoulli:
+        """p(x|z) for n draws z from the prior: a Bernoulli over (n, D). Its mean is what figures show."""
+        z = torch.randn(n, self.d_z, device=next(self.parameters()).device)
+        return self.decode(z, y)
+
+    def _check_images(self, x: Tensor) -> None:
+        if x.ndim < 2 or x.shape[-1] != self.d_x:
+            raise ValueError(
+                f"x must hold one image of {self.d_x} pixels a row, shape (B, {self.d_x}); got shape {tuple(x.shape)}."
+            )
+        if not x.is_floating_point():
+            raise TypeError(f"x must be floats in [0, 1] (see data.binarize); got {x.dtype}.")
+        # on CUDA a look at the values would make the host wait at every step
+        if x.device.type == "cpu" and x.numel() > 0:
+            low, high = (v.item() for v in x.detach().aminmax())
+            if not (low >= 0 and high <= 1):
+                raise ValueError(f"x must lie in [0, 1] (see data.binarize); got values from {low:g} to {high:g}.")
+
+    def _join(self, x: Tensor, y: Tensor | None) -> Tensor:
+        """x with the condition's columns behind it, (B, D + d_y)."""
+        if y is not None and self.d_y == 0:
+            raise ValueError("y was given, but this VAE has d_y=0 and takes no condition.")
+        if y is None and self.d_y > 0:
+            raise ValueError(f"y is missing: this VAE needs class numbers (B,) or rows of {self.d_y} numbers.")
+        if y is None:
+            return x
+        if not y.is_floating_point() and y.ndim == 1:
+            y = F.one_hot(y, self.d_y)
+        return torch.cat([x, y.to(x.dtype).expand(*x.shape[:-1], self.d_y)], dim=-1)

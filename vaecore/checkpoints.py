@@ -20,13 +20,20 @@ from .vae import VAE
 MODELS = {"VAE": VAE}
 
 
-def save(path: str | Path, model: nn.Module, state: dict[str, Tensor] | None = None, **card) -> Path:
+def save(
+    path: str | Path,
+    model: nn.Module,
+    state: dict[str, Tensor] | None = None,
+    dtype: torch.dtype | None = None,
+    **card,
+) -> Path:
     """Write the model's weights, further tensors (`state`) and a card of JSON values; returns the path.
 
     The file appears whole or not at all. The card also gets the architecture, the versions and the commit.
+    `dtype` (torch.float16, say) is what the weights are stored in; they come back as float32.
     """
     path = Path(path)
-    tensors = {f"model.{name}": t for name, t in model.state_dict().items()}
+    tensors = {f"model.{name}": t.to(dtype or t.dtype) for name, t in model.state_dict().items()}
     tensors |= {f"state.{name}": t for name, t in (state or {}).items()}
     tensors = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
     card = {"model": type(model).__name__, "config": getattr(model, "config", {}), **provenance(), **card}

@@ -33,7 +33,7 @@ class VAE(nn.Module):
         d_z: int = 50,
         hidden: tuple[int, ...] = (500, 500),
         d_y: int = 0,
-        activation: str = "relu",
+        activation: str = "tanh",
     ) -> None:
         super().__init__()
         if activation not in ACTIVATIONS:

@@ -20,6 +20,11 @@ def mlp(d_in: int, hidden: tuple[int, ...], d_out: int, activation: str) -> nn.S
     return nn.Sequential(*layers, nn.Linear(sizes[-1], d_out))
 
 
+def _at_least_float32(x: Tensor) -> Tensor:
+    """What comes out of a bfloat16 net, wide enough for exp, log and a sum over pixels."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
 class VAE(nn.Module):
     """p(z) = N(0, I), p(x|z) Bernoulli, q(z|x) diagonal Gaussian, both nets MLPs. arXiv:1406.5298, sec. 3.1.
 
@@ -50,14 +55,13 @@ class VAE(nn.Module):
         """q(z|x), or q(z|x,y): a Gaussian over (B, Z), for images x of shape (B, D) in [0, 1]."""
         self._check_images(x)
         mu, log_var = self.encoder(self._join(x, y)).chunk(2, dim=-1)
-        # float32 here, so that a bfloat16 matrix product never reaches exp, log or a sum over pixels
-        return Gaussian(mu.float(), log_var.float())
+        return Gaussian(_at_least_float32(mu), _at_least_float32(log_var))
 
     def decode(self, z: Tensor, y: Tensor | None = None) -> Bernoulli:
         """p(x|z), or p(x|z,y): a Bernoulli over (B, D), for latents z of shape (B, Z)."""
         if z.shape[-1] != self.d_z:
             raise ValueError(f"z must have {self.d_z} latents in its last dimension; got shape {tuple(z.shape)}.")
-        return Bernoulli(self.decoder(self._join(z, y)).float())
+        return Bernoulli(_at_least_float32(self.decoder(self._join(z, y))))
 
     def elbo(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """A one-sample estimate of the evidence lower bound, (B,), in nats. Eq. elbo."""

@@ -1,0 +1,172 @@
+"""Builds the book into OUT/_build/html: `python book/_ext/build.py [--out OUT] [--source FOLDER] [--page NAME]`.
+
+Jupyter Book alone would say "done" too early: after a failed build, and when vaecore or the data has changed but no
+cell. Here a build is complete only when its stamp, written last, fits all that went in and all that came out.
+"""
+
+import argparse
+import fcntl
+import hashlib
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+SKIP = {"__pycache__", ".ipynb_checkpoints", ".DS_Store"}
+
+
+def fingerprint(*paths):
+    """One hash over the names and contents of files and of all files below folders."""
+    digest = hashlib.sha256()
+    for path in map(Path, paths):
+        files = sorted(path.rglob("*")) if path.is_dir() else [path]
+        for file in files:
+            if file.is_file() and not SKIP & set(file.parts):
+                digest.update(f"{file.relative_to(path.parent)}\0".encode())
+                digest.update(hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def listing(folder):
+    """A hash over names, sizes and times: tells whether anyone touched the built pages."""
+    files = sorted(file for file in folder.rglob("*") if file.is_file())
+    rows = [f"{f.relative_to(folder)} {f.stat().st_size} {f.stat().st_mtime_ns}" for f in files]
+    return hashlib.sha256("\n".join(rows).encode()).hexdigest()
+
+
+def write_whole(path, text):
+    half = path.with_name(path.name + ".half")
+    half.write_text(text)
+    half.replace(path)
+
+
+def machine():
+    """What a chapter's numbers depend on besides the code: versions, processor, threads, device."""
+    import torch
+
+    from vaecore.train import pick_device
+
+    device = pick_device("auto")
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "system": f"{platform.system()} {platform.machine()}",
+        "cores": torch.get_num_threads(),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+    }
+
+
+def data():
+    """Finds MNIST (a download shows its bar here, in the terminal) and returns the hash of its bytes."""
+    from vaecore import data
+
+    digits = data.mnist()
+    print(digits, flush=True)
+    if not digits.is_full:  # no network: the chapters need not find that out again, one by one
+        os.environ.setdefault("VAECORE_DATA", str(Path(data.__file__).parent / "digits"))
+    return data.fingerprint(digits)
+
+
+def execution_key(facts):
+    """All that a chapter's outputs depend on besides its cells, which jupyter-cache looks at by itself."""
+    return [facts, data(), fingerprint(ROOT / "vaecore", ROOT / "requirements.txt")]
+
+
+def keep_or_drop_executions(cache, key):
+    """Empties jupyter-cache when anything besides the cells has changed, or when a killed run left it broken."""
+    from jupyter_cache import get_cache
+
+    stamp = cache / "key.json"
+    try:
+        if stamp.read_text() == key:
+            store = get_cache(cache)
+            for record in store.list_cache_records():
+                store.get_cache_bundle(record.pk)
+            return
+        print("The code, the data or the machine has changed: all chapters run again.", flush=True)
+    except FileNotFoundError:
+        pass
+    except Exception as error:
+        print(f"The store of executed chapters is damaged ({error}): all chapters run again.", flush=True)
+    shutil.rmtree(cache, ignore_errors=True)
+    cache.mkdir(parents=True)
+    write_whole(stamp, key)
+
+
+def sphinx(source, toc, out, environment, strict, lock):
+    """Runs jupyter-book, which holds the lock even when this process is killed; returns its exit status."""
+    command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build", source]
+    command += ["--config", ROOT / "_config.yml", "--toc", toc, "--path-output", out, "--all", "--keep-going"]
+    command += ["-W", "-n"] if strict else []
+    return subprocess.call([str(part) for part in command], env=environment, cwd=ROOT, pass_fds=[lock.fileno()])
+
+
+def surroundings(target):
+    """The environment that chapters run in: the same for everyone, whatever the terminal has set."""
+    profile = target / ".ipython" / "profile_default"  # not the reader's own, which may run start-up files
+    profile.mkdir(parents=True, exist_ok=True)
+    quiet = 'c.IPKernelApp.log_level = "ERROR"'  # else each kernel warns of its local TCP sockets
+    profile.joinpath("ipython_kernel_config.py").write_text(quiet + "\n")
+    environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONWARNINGS", "MPLBACKEND")}
+    ours = {"VAECORE_BUILD": "1", "PYTHONHASHSEED": "0", "JUPYTER_PREFER_ENV_PATH": "1"}
+    return {**environment, **ours, "IPYTHONDIR": str(profile.parent)}
+
+
+def build(out, source, page, lock):
+    target = out / "_build"
+    target.mkdir(parents=True, exist_ok=True)
+    html, stamp, toc = target / "html", target / "complete.json", ROOT / "_toc.yml"
+    if (source / "_toc.yml").exists():
+        toc = source / "_toc.yml"
+    facts = machine()
+    key = execution_key(facts)
+    inputs = [key, fingerprint(source, toc, ROOT / "_config.yml", ROOT / "book" / "_ext", ROOT / "book" / "_assets")]
+    if not page and stamp.exists() and json.loads(stamp.read_text()) == [*inputs, listing(html)]:
+        print("Nothing has changed since the last build.")
+        return html
+
+    stamp.unlink(missing_ok=True)
+    for folder in (html, target / ".doctrees", target / "jupyter_execute"):
+        shutil.rmtree(folder, ignore_errors=True)
+    keep_or_drop_executions(target / ".jupyter_cache", json.dumps(key))
+    if page:
+        toc = target / "page_toc.yml"
+        toc.write_text(f"root: {page}\n")
+    environment = surroundings(target)
+    environment["VAEBOOK_MACHINE"] = json.dumps(facts)
+    status = sphinx(source, toc, out, environment, not page, lock)
+    failed = sorted(html.glob("reports/**/*.err.log"))
+    for report in failed:
+        print(f"A cell failed: {report}", file=sys.stderr)
+    if status or failed or not (html / f"{page or 'index'}.html").exists():
+        sys.exit("build: the book is not built; the reasons stand above.")
+    if not page:
+        write_whole(stamp, json.dumps([*inputs, listing(html)]))
+    return html
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, default=ROOT, help="the pages go to OUT/_build/html")
+    parser.add_argument("--source", type=Path, default=ROOT / "book", help="the folder of the chapters")
+    parser.add_argument("--page", help="only this chapter, such as 02_kl; links to other chapters then only warn")
+    options = parser.parse_args()
+    if os.environ.get("VAECORE_DATA"):  # chapters run in another folder than the terminal's
+        os.environ["VAECORE_DATA"] = str(Path(os.environ["VAECORE_DATA"]).absolute())
+    out = options.out.absolute()
+    (out / "_build").mkdir(parents=True, exist_ok=True)
+    with open(out / "_build" / ".lock", "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            sys.exit(f"build: another build is writing into {out / '_build'}; wait for it or name another --out.")
+        html = build(out, options.source.absolute(), options.page, lock)
+    print(f"\nOpen the book in a browser:  {(html / (options.page or 'index')).as_uri()}.html")
+
+
+if __name__ == "__main__":
+    main()

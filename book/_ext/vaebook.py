@@ -1,0 +1,146 @@
+"""The book's Sphinx extension: pages that need no network, fit every screen, and say how they were run."""
+
+import base64
+import hashlib
+import html
+import json
+import os
+import re
+import shutil
+from importlib.metadata import files
+from pathlib import Path
+
+from docutils import nodes
+from sphinx.transforms.post_transforms import SphinxPostTransform
+from sphinx.util import logging
+from sphinx.util.docutils import SphinxDirective
+
+logger = logging.getLogger(__name__)
+ASSETS = Path(__file__).resolve().parents[1] / "_assets"
+MATHJAX = "tex-svg-full.js"  # one file, with its fonts inside
+EMBEDDED = re.compile(r'(?:xlink:)?href="data:image/png;base64,([A-Za-z0-9+/=\s]+)"|'
+                      r'src="data:image/png;base64,([A-Za-z0-9+/=\s]+)"')  # fmt: skip
+PICTURE = re.compile(r'<svg class="vae-picture"([^>]*?\bwidth="([\d.]+)(pt|px|)".*?</svg>)', re.DOTALL)
+JAPANESE_QUOTE = re.compile(r"<blockquote>(?=(?:(?!</blockquote>).)*[\u3040-\u30ff])", re.DOTALL)
+LEAST_SHARE = 0.65  # a picture shrinks no further than this part of its own width; then its box scrolls
+
+
+class chapter_facts(nodes.General, nodes.Element):
+    """Stands where the facts come, until the chapter has run."""
+
+
+class ChapterFacts(SphinxDirective):
+    """`{chapter-facts}`: how long the page ran, and on what."""
+
+    def run(self):
+        node = chapter_facts()
+        self.set_source_info(node)
+        return [node]
+
+
+class FillChapterFacts(SphinxPostTransform):
+    default_priority = 5
+
+    def run(self, **kwargs):
+        for node in list(self.document.findall(chapter_facts)):
+            record = getattr(self.env, "nb_metadata", {}).get(self.env.docname, {}).get("exec_data")
+            if not record or record["runtime"] is None:
+                logger.warning("chapter-facts stands in a page without executed cells", location=node)
+                node.parent.remove(node)
+                continue
+            facts = sentence(record["runtime"], machine())
+            node.replace_self(nodes.paragraph("", facts, classes=["chapter-facts"]))
+
+
+def machine():
+    """The machine the chapters ran on, as build.py noted it; it drops old executions when this changes."""
+    if "VAEBOOK_MACHINE" not in os.environ:
+        raise RuntimeError("build the book with `make book`: it notes what the chapters run on.")
+    return json.loads(os.environ["VAEBOOK_MACHINE"])
+
+
+def sentence(seconds, on):
+    """One line such as: This page ran in 41 s on 2 CPU cores; Python 3.11, torch 2.15.0."""
+    took = "less than a second" if seconds < 1 else f"{seconds:.0f} s"
+    if seconds >= 120:
+        took = f"{seconds / 60:.0f} minutes"
+    cores = f"{on['cores']} CPU core" + "s" * (on["cores"] != 1)
+    device = {"cpu": cores, "mps": "the GPU of a Mac"}.get(on["device"], on["device"])
+    python = ".".join(on["python"].split(".")[:2])
+    return f"This page ran in {took} on {device}; Python {python}, torch {on['torch'].split('+')[0]}."
+
+
+def pictures_to_files(body, folder, link):
+    """Moves PNGs out of inline SVG into files named by content, so that pages stay small."""
+
+    def move(match):
+        content = base64.b64decode(match.group(1) or match.group(2))
+        name = hashlib.sha256(content).hexdigest()[:20] + ".png"
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.joinpath(name).write_bytes(content)
+        return f'{"href" if match.group(1) else "src"}="{link(name)}"'
+
+    return EMBEDDED.sub(move, body)
+
+
+def pictures_to_screens(body):
+    """Gives every picture with words in it the width below which it does not shrink."""
+
+    def limit(match):
+        rest, width, unit = match.groups()
+        pixels = float(width) * (4 / 3 if unit == "pt" else 1) * LEAST_SHARE
+        least = f' style="--vae-least-width: {pixels:.0f}px"' if "<text" in rest else ""
+        return f'<svg class="vae-picture"{least}{rest}'
+
+    return PICTURE.sub(limit, body)
+
+
+def quotes_in_their_language(body):
+    """Marks quotations from the Japanese source as Japanese, for fonts and for screen readers."""
+    return JAPANESE_QUOTE.sub('<blockquote lang="ja">', body)
+
+
+def first_paragraph(doctree):
+    """The page's opening words, for search engines and link previews."""
+    for paragraph in doctree.findall(nodes.paragraph):
+        if "chapter-facts" not in paragraph["classes"] and isinstance(paragraph.parent, nodes.section):
+            text = " ".join(paragraph.astext().split())
+            return text if len(text) <= 160 else text[:160].rsplit(" ", 1)[0] + " ..."
+    return ""
+
+
+def finish_page(app, pagename, templatename, context, doctree):
+    """Everything that happens to a page's HTML right before it is written."""
+    pathto = context["pathto"]
+    if context.get("body"):
+        folder = Path(app.outdir, "_static", "pictures")
+        body = pictures_to_files(context["body"], folder, lambda name: pathto(f"_static/pictures/{name}", 1))
+        context["body"] = quotes_in_their_language(pictures_to_screens(body))
+    if doctree is not None and (description := first_paragraph(doctree)):
+        tag = f'<meta name="description" content="{html.escape(description)}" />'
+        context["metatags"] = context.get("metatags", "") + tag
+
+
+def bring_mathjax(app):
+    """Copies MathJax from its pip package: pages must not fetch it from a CDN."""
+    source = next(f for f in files("sphinx-mathjax-offline") if f.name == MATHJAX).locate()
+    target = Path(app.outdir, "_static", "mathjax", MATHJAX)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, target)
+
+
+def bring_assets(app, config):
+    config.html_static_path = [*config.html_static_path, str(ASSETS)]
+    config.html_favicon = str(ASSETS / "favicon.svg")
+
+
+def setup(app):
+    app.add_config_value("comments_config", {}, "html")  # Jupyter Book sets it, sphinx_comments is not there to know it
+    app.add_node(chapter_facts)
+    app.add_directive("chapter-facts", ChapterFacts)
+    app.add_post_transform(FillChapterFacts)
+    app.add_css_file("vaebook.css")
+    app.connect("config-inited", bring_assets)
+    app.connect("builder-inited", bring_mathjax)
+    app.connect("html-page-context", finish_page, priority=900)
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,69 @@
+"""What several test files share: the book built cold, a browser, and the two ways by which readers open a page."""
+
+import functools
+import http.server
+import shutil
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import chromium
+import pytest
+from playwright.sync_api import sync_playwright
+
+ROOT = Path(__file__).parents[1]
+DRIVER = ROOT / "book" / "_ext" / "build.py"
+
+
+def run_driver(*arguments: object, root: Path = ROOT) -> subprocess.CompletedProcess:
+    command = [sys.executable, root / DRIVER.relative_to(ROOT), *arguments]
+    return subprocess.run(list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+@pytest.fixture(scope="session")
+def digits():
+    """The 10,000 digits that travel with vaecore, so that these tests need no data set."""
+    from vaecore import data, pretrained
+
+    return data.mnist(root=pretrained.PACKAGED)
+
+
+@pytest.fixture(scope="session")
+def site() -> Path:
+    """The folder of the built pages: all chapters executed, from nothing, every warning an error."""
+    out = ROOT / "_build" / "test"
+    shutil.rmtree(out, ignore_errors=True)
+    done = run_driver("--out", out)
+    if done.returncode:
+        pytest.fail("the book does not build; the log ends:\n" + done.stdout[-6000:], pytrace=False)
+    return out / "_build" / "html"
+
+
+@pytest.fixture(scope="session")
+def browser():
+    with sync_playwright() as playwright:
+        browser = chromium.launch(playwright)
+        yield browser
+        browser.close()
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture(scope="session")
+def served(site):
+    """The address under which a web server on this machine shows the pages."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=site))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture(scope="session", params=["http", "file"])
+def address(request, site):
+    """Both ways to read: from a web server and from a disk."""
+    return request.getfixturevalue("served") if request.param == "http" else site.as_uri() + "/"

@@ -1,0 +1,255 @@
+"""Reads chapters as text and complains: each function takes sources and returns sentences, one for each fault found."""
+
+import ast
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from statistics import median
+
+import yaml
+
+OPEN = re.compile(r"^ *(?P<fence>`{3,}|~{3,}|:{3,})\{(?P<kind>[\w:-]+)\}[ \t]*(?P<argument>.*)$")
+NOT_PROSE = {"code-cell", "math", "bibliography", "chapter-facts", "code-block", "toctree"}
+UNCHECKED = re.compile(r"% unchecked: (definition|step from (?P<start>[a-z0-9-]+) to (?P<end>[a-z0-9-]+))$")
+UNITS = (
+    r"(?:nats?|bits?|ms|s|sec|seconds?|min|minutes?|hours?|%|percent|img/s|(?:images|digits) (?:a|per) second|GB|MB)"
+)
+WORDS = "two|three|four|five|six|seven|eight|nine|ten|twelve|fifteen|twenty|thirty|forty|fifty|sixty|ninety"
+MEASURED = re.compile(rf"(?<![\w.])(?:\d[\d,.]*|{WORDS})[\s-]?{UNITS}(?![\w/])|(?<![\w.§-])-?\d+\.\d+(?!\w|\.\d)")
+NUMBERED_THINGS = re.compile(
+    r"(?:Python|torch|PyTorch|versions?|[Ss]ections?|§|[Ff]igures?|[Tt]ables?|[Cc]hapters?) ?$"
+)
+
+
+@dataclass
+class Block:
+    """A stretch of prose (kind "prose") or a directive: its options, its body, and the line before which it stands."""
+
+    kind: str
+    line: int
+    body: str = ""
+    argument: str = ""
+    options: dict = field(default_factory=dict)
+    above: str = ""
+
+
+def blocks(text: str, line: int = 1) -> Iterator[Block]:
+    """The chapter cut into prose and directives, in order; prose inside an admonition and the like counts too."""
+    lines, prose, start = text.split("\n"), [], 0
+    if line == 1 and lines[0] == "---":
+        start = lines.index("---", 1) + 1
+    at = start
+    while at < len(lines):
+        found = OPEN.match(lines[at])
+        plain = re.match(r"^ *(`{3,})[\w ]*$", lines[at])
+        if not found and not plain:
+            prose.append(lines[at])
+            at += 1
+            continue
+        if prose:
+            yield Block("prose", line + start, "\n".join(prose))
+        fence = found["fence"] if found else plain[1]
+        close = re.compile(rf"^ *{re.escape(fence[0])}{{{len(fence)},}} *$")
+        end = next((i for i in range(at + 1, len(lines)) if close.match(lines[i])), len(lines))
+        kind, argument = (found["kind"], found["argument"].strip()) if found else ("code-block", "")
+        options, body = _options(lines[at + 1 : end])
+        block = Block(kind, line + at, "\n".join(body), argument, options, lines[at - 1] if at else "")
+        yield block
+        if kind not in NOT_PROSE and body:
+            yield from blocks(block.body, line + end - len(body))
+        at = start = end + 1
+        prose = []
+    if prose:
+        yield Block("prose", line + start, "\n".join(prose))
+
+
+def _options(body: list[str]) -> tuple[dict, list[str]]:
+    if body and body[0] == "---" and "---" in body[1:]:
+        end = body.index("---", 1)
+        head = "\n".join(body[1:end])
+        return {**(yaml.safe_load(head) or {}), "_source": head}, body[end + 1 :]
+    n = next((i for i, line in enumerate(body) if not re.match(r"^ *:[\w-]+:", line)), len(body))
+    return dict(re.match(r"^ *:([\w-]+): *(.*)$", line).groups() for line in body[:n]), body[n:]
+
+
+def cells(text: str) -> list[Block]:
+    return [block for block in blocks(text) if block.kind == "code-cell"]
+
+
+def long_cells(text: str, most: int = 25, middle: int = 12) -> list[str]:
+    lengths = {cell.line: len(cell.body.strip("\n").split("\n")) for cell in cells(text)}
+    faults = [f"line {line}: a cell of {n} lines, {most} at most" for line, n in lengths.items() if n > most]
+    if lengths and median(lengths.values()) > middle:
+        faults.append(f"half of the cells have more than {middle} lines")
+    return faults
+
+
+def figure_faults(text: str, alt_at: dict[str, int]) -> list[str]:
+    """`alt_at`: each function that makes a picture, and the place of `alt` among its arguments."""
+    faults = []
+    for cell in cells(text):
+        figure = (cell.options.get("mystnb") or {}).get("figure") or {}
+        caption = str(figure.get("caption", ""))
+        tree = ast.parse("\n".join(line for line in cell.body.split("\n") if not line.startswith("%")))
+        for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
+            name = getattr(call.func, "attr", getattr(call.func, "id", None))
+            if name not in alt_at:
+                continue
+            given = {k.arg: k.value for k in call.keywords} | dict(enumerate(call.args))
+            words = _words(given.get("alt", given.get(alt_at[name])))
+            if len(words.split()) < 3:
+                faults.append(f"line {cell.line}: {name}() without an alt text in words")
+            elif re.search(r"\.(png|svg|jpe?g|gif|webp)\b|^\S*/\S*$", words):
+                faults.append(f"line {cell.line}: the alt text is a file's path: {words}")
+            elif _plain(words) == _plain(caption):
+                faults.append(f"line {cell.line}: the alt text repeats the caption: {words}")
+            shown = tree.body and isinstance(tree.body[-1], ast.Expr) and tree.body[-1].value is call
+            if shown and not (figure.get("name") and caption):
+                faults.append(f"line {cell.line}: a cell shows a picture and has no figure name or no caption")
+    return faults
+
+
+def _words(node: ast.AST | None) -> str:
+    """The text of a string in the source; of other expressions, the strings inside them."""
+    return "".join(str(n.value) for n in ast.walk(node) if isinstance(n, ast.Constant)) if node else ""
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"\W+", " ", text).strip().lower()
+
+
+def measured_numbers(text: str) -> list[str]:
+    """Numbers that look measured, in prose and captions; a `% typed: reason` line above a paragraph (`# typed:
+    reason` in a cell's head) says why one may stand, and so does a citation in its sentence."""
+    faults = []
+    for block in blocks(text):
+        if block.kind == "code-cell" and "# typed: " not in block.options.get("_source", ""):
+            caption = (block.options.get("mystnb") or {}).get("figure", {}).get("caption", "")
+            faults += _measured(str(caption), block.line)
+        elif block.kind == "prose":
+            for paragraph in re.split(r"\n\s*\n|\n(?=(?:%.*\n)?\s*(?:[-*]|\d+\.) )", block.body):
+                if not re.search(r"^% typed: \w+", paragraph, re.MULTILINE):
+                    faults += _measured(paragraph, block.line + block.body[: block.body.index(paragraph)].count("\n"))
+    return faults
+
+
+def _measured(paragraph: str, line: int) -> list[str]:
+    prose = re.sub(r"(?m)^%.*$|^\(.*\)=$|<!--[\s\S]*?-->", "", paragraph)
+    prose = re.sub(r"\$(-?[\d.,]+)(?:\s*\\?%)?\$", r"\1", prose)  # a lone number in dollars is still a typed number
+    prose = re.sub(r"\{(cite)?[\w:-]*\}`[^`]*`", r"{\1}", prose)  # roles; of them only citations matter here
+    prose = re.sub(r"`[^`]*`|\$[^$]+\$|\]\([^)]*\)|https?://\S+", " ", prose)
+    faults = []
+    for sentence in re.split(r"(?<=[.!?:;])\s+(?=[A-Z*`\[({$_])|(?<=\.\*\*)\s+|\|", " ".join(prose.split())):
+        if "{cite" not in sentence:
+            faults += [
+                f"line {line}: `{found.group()}` looks measured: {sentence.strip()[:90]}"
+                for found in MEASURED.finditer(sentence)
+                if not NUMBERED_THINGS.search(sentence[: found.start()])
+            ]
+    return faults
+
+
+def equations(text: str) -> dict[str, Block]:
+    """Label to block of every displayed equation; those without a label under "line N"."""
+    found = [block for block in blocks(text) if block.kind == "math"]
+    return {block.options.get("label") or f"line {block.line}": block for block in found}
+
+
+def equation_faults(text: str, tests: set[str]) -> list[str]:
+    """`tests`: the names of all test functions."""
+    faults = ["$$: displayed math stands in a {math} directive with a label"] if "$$" in _without_code(text) else []
+    for label, block in equations(text).items():
+        reason = UNCHECKED.match(block.above)
+        if label.startswith("line ") or not re.fullmatch(r"[a-z][a-z0-9-]*", label):
+            faults.append(f"line {block.line}: an equation needs a label in small letters and hyphens, not {label!r}")
+        elif block.above.startswith("% unchecked") and not reason:
+            faults.append(f"line {block.line}: this is no allowed reason: {block.above}")
+        elif reason and reason["start"]:
+            ends = (reason["start"], reason["end"])
+            faults += [f"line {block.line}: {end} has no test" for end in ends if name_of_test(end) not in tests]
+        elif not reason and name_of_test(label) not in tests:
+            faults.append(f"line {block.line}: {label} has neither {name_of_test(label)} nor an `% unchecked:` reason")
+    return faults
+
+
+def equations_named(source: str) -> list[str]:
+    """The labels that a module's docstrings name as `Eq. label`."""
+    nodes = [n for n in ast.walk(ast.parse(source)) if isinstance(n, ast.Module | ast.FunctionDef | ast.ClassDef)]
+    return [label for n in nodes for label in re.findall(r"\bEqs?\.\s+([a-z][a-z0-9-]*)", ast.get_docstring(n) or "")]
+
+
+def name_of_test(label: str) -> str:
+    return "test_" + label.replace("-", "_")
+
+
+def _without_code(text: str) -> str:
+    return "\n".join(b.body for b in blocks(text) if b.kind not in {"code-cell", "code-block", "math"})
+
+
+def slips(text: str) -> tuple[set[int], list[str]]:
+    """The numbers of the chapter's slip boxes, and what is wrong with them."""
+    numbers, faults, lines = set(), [], text.split("\n")
+    for block in blocks(text):
+        if block.kind != "admonition" or "slip" not in block.options.get("class", ""):
+            continue
+        targets, at = set(), block.line - 2
+        while at >= 0 and (found := re.fullmatch(r"\(slip-(\d+)\)=", lines[at])):
+            targets.add(int(found[1]))
+            at -= 1
+        titled = {int(n) for n in re.findall(r"\d+", block.argument)}
+        if not targets or targets != titled:
+            faults.append(f"line {block.line}: title names {sorted(titled)}, the targets above {sorted(targets)}")
+        numbers |= targets
+    return numbers, faults
+
+
+def linked_slips(errata: str) -> set[int]:
+    return {int(n) for n in re.findall(r"(?:`|#|<)slip-(\d+)", errata)}
+
+
+def exercise_faults(text: str, least: int = 3) -> list[str]:
+    labels, folded, faults, inside = set(), set(), [], None
+    for block in blocks(text):
+        if block.kind in ("exercise", "exercise-start"):
+            labels.add(block.options.get("label", f"without a label, line {block.line}"))
+        elif block.kind == "solution-start":
+            inside, ran = block.argument, False
+            if "dropdown" not in block.options.get("class", ""):
+                faults.append(f"line {block.line}: the solution is not folded (`:class: dropdown`)")
+        elif block.kind == "code-cell" and inside:
+            ran = True
+        elif block.kind == "solution-end":
+            folded |= {inside} if ran else set()
+            inside = None
+    if len(labels) < least:
+        faults.append(f"{len(labels)} exercises, {least} at least")
+    return faults + [f"exercise {label} has no solution with a code cell" for label in sorted(labels - folded)]
+
+
+def furniture_faults(text: str) -> list[str]:
+    faults = [] if any(b.kind == "chapter-facts" for b in blocks(text)) else ["no {chapter-facts} line"]
+    return faults if re.search(r"^\*+Next\b", text, re.MULTILINE) else [*faults, "no Next line"]
+
+
+def import_faults(sources: dict[str, str], layers: list[set[str]]) -> list[str]:
+    """`sources`: module name to its text. A module may import from its own layer and those before it, nothing later."""
+    rank = {name: i for i, layer in enumerate(layers) for name in layer}
+    faults = [f"{name} has no place among the layers" for name in sources if name not in rank]
+    for name, source in sources.items():
+        for node in ast.walk(ast.parse(source)):
+            names = (
+                [a.name for a in getattr(node, "names", [])] if isinstance(node, ast.Import | ast.ImportFrom) else []
+            )
+            if isinstance(node, ast.ImportFrom):
+                here = node.level == 1 or (node.module or "").split(".")[0] == "vaecore"
+                inner = (node.module or "").removeprefix("vaecore").lstrip(".")
+                names = ([inner] if inner else names) if here else [f"/{node.module}"]
+            elif isinstance(node, ast.Import):
+                names = [n.removeprefix("vaecore.") if n.startswith("vaecore.") else f"/{n}" for n in names]
+            for other in names:
+                module = other.split(".")[0]
+                if rank.get(module, 0) > rank.get(name, 0):
+                    faults.append(f"{name} imports {module}, which stands above it")
+                if module.strip("/") in {"matplotlib", "graphviz", "ipywidgets", "anywidget"} and rank.get(name, 9) < 2:
+                    faults.append(f"{name} imports {module.strip('/')}: models know nothing of pictures")
+    return faults

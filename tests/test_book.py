@@ -1,0 +1,218 @@
+"""The book's sources keep its rules. Every rule is also shown a text that breaks it."""
+
+import ast
+import inspect
+import re
+from pathlib import Path
+
+import manuscript as ms
+import pytest
+import yaml
+
+from vaecore import diagrams, figures
+
+ROOT = Path(__file__).parents[1]
+PAGES = {path.stem: path.read_text() for path in sorted((ROOT / "book").glob("*.md"))}
+CHAPTERS = sorted(name for name in PAGES if re.match(r"\d\d_", name))
+SOURCES = {path.stem: path.read_text() for path in sorted((ROOT / "vaecore").glob("*.py")) if path.stem != "__init__"}
+LAYERS = [
+    {"distributions"},
+    {"data", "vae", "m2", "evaluate"},
+    {"train", "checkpoints", "figures", "diagrams", "pretrained"},
+    {"explorer"},
+]
+ALT_AT = {
+    name: list(inspect.signature(make).parameters).index("alt")
+    for module in (figures, diagrams)
+    for name, make in inspect.getmembers(module, inspect.isfunction)
+    if "alt" in inspect.signature(make).parameters
+}
+
+
+def names_of_tests() -> set[str]:
+    trees = [ast.parse(path.read_text()) for path in (ROOT / "tests").glob("test_*.py")]
+    return {node.name for tree in trees for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
+
+
+def files_in(toc: dict) -> list[str]:
+    """All files that a table of contents names, its root too."""
+    entries = [toc["root"]] if "root" in toc else [toc["file"]] if "file" in toc else []
+    for below in (*toc.get("parts", []), *toc.get("chapters", []), *toc.get("sections", [])):
+        entries += files_in(below)
+    return entries
+
+
+def test_toc_and_files_agree():
+    assert sorted(files_in(yaml.safe_load((ROOT / "_toc.yml").read_text()))) == sorted(PAGES)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_cells_are_short(page):
+    assert not ms.long_cells(PAGES[page])
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_picture_has_name_caption_and_alt_text(page):
+    assert not ms.figure_faults(PAGES[page], ALT_AT)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_no_measured_number_is_typed(page):
+    assert not ms.measured_numbers(PAGES[page])
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_equation_has_a_test_or_a_reason(page):
+    assert not ms.equation_faults(PAGES[page], names_of_tests())
+
+
+def test_labels_of_equations_are_unique():
+    labels = [label for text in PAGES.values() for label in ms.equations(text)]
+    assert sorted(labels) == sorted(set(labels))
+
+
+@pytest.mark.parametrize("module", SOURCES)
+def test_equations_named_in_docstrings_exist(module):
+    assert set(ms.equations_named(SOURCES[module])) <= {e for text in PAGES.values() for e in ms.equations(text)}
+
+
+def test_slip_boxes_and_errata_agree():
+    found = {page: ms.slips(text) for page, text in PAGES.items()}
+    assert not [fault for _, faults in found.values() for fault in faults]
+    assert set().union(*(numbers for numbers, _ in found.values())) == ms.linked_slips(PAGES["errata"])
+
+
+@pytest.mark.parametrize("page", CHAPTERS)
+def test_chapters_are_furnished(page):
+    assert not ms.furniture_faults(PAGES[page]) + ms.exercise_faults(PAGES[page])
+
+
+def test_imports_run_one_way():
+    assert not ms.import_faults(SOURCES, LAYERS)
+
+
+# From here on: each rule sees a text that breaks it.
+
+CELL = '```{{code-cell}} ipython3\n---\nmystnb:\n  figure: {{name: fig-a, caption: "{}"}}\n---\n{}\n```\n'
+
+
+def cell(code, caption="Dots lie on a line."):
+    return CELL.format(caption, code)
+
+
+def test_a_text_that_keeps_all_rules_passes():
+    text = cell('graph("digraph {}", alt="Three dots and an arrow.")') + (
+        "(slip-8)=\n:::{admonition} Where we differ from the source: erratum 8\n:class: slip\n> 文\n:::\n"
+        "```{math}\n:label: a-b\nx\n```\nIn Python 3.11, 60,000 digits, {eq}`a-b`, `0.5 s`, $z = 0.5$.\n"
+        "The paper reports 86.76 nats {cite}`burda2016`.\n\n% typed: a setting\nWe take 0.002.\n"
+    )
+    assert not ms.figure_faults(text, ALT_AT) + ms.long_cells(text) + ms.measured_numbers(text)
+    assert not ms.equation_faults(text, {"test_a_b"})
+    assert ms.slips(text) == ({8}, [])
+
+
+@pytest.mark.parametrize("length, fault", [(26, "26 lines"), (13, "half of the cells")])
+def test_long_cells_are_found(length, fault):
+    assert fault in ms.long_cells(cell("\n".join(["x = 1"] * length)))[0]
+
+
+@pytest.mark.parametrize(
+    "text, fault",
+    [
+        (cell('graph("digraph {}", "")'), "without an alt text"),
+        (cell('graph("digraph {}")'), "without an alt text"),
+        (cell('figures.digit_grid(x, 4, "out of the/figures/grid.png folder")'), "file's path"),
+        (cell('graph(source, alt="dots lie  on a line")'), "repeats the caption"),
+        (cell('graph(source, alt="Three dots and an arrow.")', caption=""), "no figure name or no caption"),
+        ('```{code-cell} ipython3\nfigures.picture(figure, "Three dots and a line.")\n```', "no figure name"),
+    ],
+)
+def test_pictures_without_words_are_found(text, fault):
+    assert fault in " ".join(ms.figure_faults(text, ALT_AT))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The test ELBO is -98.7 nats.",
+        "The test ELBO is $-98$ nats.",
+        "It trains for 90 s on a laptop.",
+        "It trains for ninety seconds.",
+        "We see a KL of 24.28.",
+        "About 12 % of the units stay unused.",
+        "- one\n- it is 3 times 0.4 wide",
+        ":::{note}\nThis takes 5 minutes.\n:::",
+        "| method | ELBO |\n|---|---|\n| ours | 98.1 |",
+        "The paper says 86.76 nats {cite}`burda2016`. Ours says 85.1 nats.",
+        "% typed:\nWe see 24.28.",
+        cell("x", caption="The ELBO reaches -98.7 nats."),
+    ],
+)
+def test_measured_numbers_are_found(text):
+    assert len(ms.measured_numbers(text)) == 1
+
+
+@pytest.mark.parametrize(
+    "text, fault",
+    [
+        ("```{math}\nx\n```", "needs a label"),
+        ("```{math}\n:label: Kl_closed\nx\n```", "needs a label"),
+        ("```{math}\n:label: unknown\nx\n```", "neither test_unknown nor"),
+        ("% unchecked: obvious\n```{math}\n:label: a\nx\n```", "no allowed reason"),
+        ("% unchecked: step from known to unknown\n```{math}\n:label: a\nx\n```", "unknown has no test"),
+        (":::{note}\n```{math}\n:label: unknown\nx\n```\n:::", "neither test_unknown nor"),
+        ("so $$x = 1$$ holds", "$$"),
+    ],
+)
+def test_unchecked_equations_are_found(text, fault):
+    assert fault in " ".join(ms.equation_faults(text, {"test_known"}))
+
+
+def test_equations_named_in_docstrings_are_read():
+    source = '"""Adds up, as in Eq. elbo-sum."""\ndef f():\n    """Eq. kl-closed, and more."""\n'
+    assert ms.equations_named(source) == ["elbo-sum", "kl-closed"]
+
+
+@pytest.mark.parametrize("above, title", [("", "erratum 8"), ("(slip-7)=\n", "erratum 8"), ("(slip-8)=\n", "a box")])
+def test_slip_boxes_without_their_number_are_found(above, title):
+    _, faults = ms.slips(f"{above}:::{{admonition}} Where we differ: {title}\n:class: slip\nText\n:::\n")
+    assert len(faults) == 1
+
+
+def test_slips_linked_from_the_errata_are_read():
+    assert ms.linked_slips("{ref}`slip-3`, [four](#slip-4), {ref}`five <slip-5>`; 6 comes later") == {3, 4, 5}
+
+
+@pytest.mark.parametrize(
+    "fold, code, fault",
+    [("dropdown", "text", "no solution with a code cell"), ("", "```{code-cell} ipython3\n1\n```", "not folded")],
+)
+def test_poor_exercises_are_found(fold, code, fault):
+    exercise = "```{exercise-start}\n:label: a\n```\nWhy?\n```{exercise-end}\n```\n"
+    solution = f"```{{solution-start}} a\n:class: {fold}\n```\n{code}\n```{{solution-end}}\n```\n"
+    faults = ms.exercise_faults(exercise + solution)
+    assert fault in " ".join(faults) and "1 exercises, 3 at least" in faults
+
+
+def test_missing_furniture_is_found():
+    assert ms.furniture_faults("# Title\n\nText.") == ["no {chapter-facts} line", "no Next line"]
+
+
+@pytest.mark.parametrize(
+    "name, source, fault",
+    [
+        ("vae", "from .train import fit", "vae imports train"),
+        ("vae", "from vaecore import figures", "vae imports figures"),
+        ("evaluate", "def f():\n    import vaecore.explorer", "evaluate imports explorer"),
+        ("vae", "import matplotlib.pyplot as plt", "know nothing of pictures"),
+        ("distributions", "from .data import mnist", "distributions imports data"),
+        ("novelty", "import torch", "no place among the layers"),
+    ],
+)
+def test_imports_upwards_are_found(name, source, fault):
+    assert fault in " ".join(ms.import_faults({name: source}, LAYERS))
+
+
+def test_files_of_a_toc_are_read():
+    toc = {"root": "a", "parts": [{"chapters": [{"file": "b", "sections": [{"file": "c"}]}]}]}
+    assert files_in(toc) == ["a", "b", "c"]

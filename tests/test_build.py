@@ -1,0 +1,144 @@
+"""The build never says "done" without having done it: small books with faults, built, mended and built again."""
+
+import importlib.util
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import DRIVER, ROOT, run_driver
+
+HEAD = """---
+jupytext: {text_representation: {extension: .md, format_name: myst}}
+kernelspec: {display_name: Python 3, language: python, name: python3}
+---
+# A page
+
+```{chapter-facts}
+```
+
+"""
+SEES = "```{code-cell} ipython3\nimport os\nf\"data: {os.environ['VAECORE_DATA']}\"\n```\n"
+RAISES = "```{code-cell} ipython3\n1 / 0\n```\n"
+SLEEPS = "```{code-cell} ipython3\nimport time\nopen('%s', 'w').close()\ntime.sleep(60)\n```\n"
+
+spec = importlib.util.spec_from_file_location("build", DRIVER)
+driver = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(driver)
+
+
+@pytest.fixture
+def book(tmp_path, monkeypatch):
+    """A copy of the frame with a book of one page; it reads the digits that travel with vaecore."""
+    monkeypatch.setenv("VAECORE_DATA", str(ROOT / "vaecore" / "digits"))
+    for name in ("_config.yml", "requirements.txt", "book/_ext", "book/_assets", "vaecore"):
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        copy(ROOT / name, tmp_path / name)
+    (tmp_path / "_toc.yml").write_text("root: index\n")
+    (tmp_path / "book" / "references.bib").touch()
+    return tmp_path
+
+
+def write(book: Path, body: str) -> None:
+    (book / "book" / "index.md").write_text(HEAD + body)
+
+
+def build(book: Path) -> subprocess.CompletedProcess:
+    return run_driver("--out", book, root=book)
+
+
+def page(book: Path) -> str:
+    return (book / "_build" / "html" / "index.html").read_text()
+
+
+@pytest.mark.parametrize("fault", [RAISES, "See {eq}`nowhere`.\n"], ids=["raising cell", "missing reference"])
+def test_a_fault_fails_every_time_until_mended(book, fault):
+    write(book, fault)
+    first, second = build(book), build(book)
+    assert first.returncode and second.returncode, second.stdout[-2000:]
+    write(book, SEES)
+    mended = build(book)
+    assert mended.returncode == 0, mended.stdout[-2000:]
+    assert "data: " in page(book)
+
+
+def test_only_what_has_changed_is_done_again(book):
+    write(book, SEES)
+    assert build(book).returncode == 0
+    assert "Nothing has changed" in build(book).stdout
+    write(book, SEES + "\nMore words.\n")
+    words = build(book)
+    assert words.returncode == 0 and "Using cached notebook" in words.stdout and "More words." in page(book)
+    with open(book / "vaecore" / "vae.py", "a") as source:
+        source.write("# changed\n")
+    code = build(book)
+    assert code.returncode == 0 and "Executed notebook" in code.stdout and "Using cached" not in code.stdout
+    (book / "_build" / "html" / "index.html").unlink()
+    assert build(book).returncode == 0 and page(book)
+
+
+def test_a_killed_build_is_not_taken_for_a_finished_one(book):
+    began = book / "began"
+    write(book, SLEEPS % began)
+    command = [sys.executable, book / DRIVER.relative_to(ROOT), "--out", book]
+    running = subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not began.exists() and running.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert began.exists()
+    meanwhile = build(book)
+    assert meanwhile.returncode and "another build" in meanwhile.stdout
+    os.killpg(running.pid, signal.SIGKILL)
+    running.wait()
+    write(book, SEES)
+    after = build(book)
+    assert after.returncode == 0 and "data: " in page(book), after.stdout[-2000:]
+
+
+@pytest.mark.parametrize("changed", ["a byte", "a new file", "a name"])
+def test_fingerprints_see_every_change(tmp_path, changed):
+    folder = tmp_path / "weights"
+    folder.mkdir()
+    (folder / "m1.safetensors").write_bytes(b"0" * 100)
+    before = driver.fingerprint(folder)
+    assert driver.fingerprint(folder) == before
+    if changed == "a byte":
+        (folder / "m1.safetensors").write_bytes(b"0" * 99 + b"1")
+    elif changed == "a new file":
+        (folder / "empty").touch()
+    else:
+        (folder / "m1.safetensors").rename(folder / "m2.safetensors")
+    assert driver.fingerprint(folder) != before
+
+
+def test_executions_are_dropped_when_their_key_changes(tmp_path, capsys):
+    cache = tmp_path / "cache"
+    for key, kept in (("one", False), ("one", True), ("two", False), ("two", True)):
+        driver.keep_or_drop_executions(cache, key)
+        assert (cache / "executed").exists() == kept
+        (cache / "executed").mkdir(exist_ok=True)
+
+
+def test_a_damaged_store_of_executions_is_dropped(tmp_path):
+    cache = tmp_path / "cache"
+    driver.keep_or_drop_executions(cache, "one")
+    (cache / "global.db").write_bytes(b"not a database" * 100)
+    driver.keep_or_drop_executions(cache, "one")
+    assert sorted(path.name for path in cache.iterdir()) == ["key.json"]
+
+
+def test_data_and_versions_are_part_of_the_key(book, monkeypatch):
+    monkeypatch.setattr(driver, "ROOT", book)
+    before = driver.execution_key(driver.machine())
+    assert driver.execution_key(driver.machine()) == before
+    assert driver.execution_key({**driver.machine(), "torch": "9.9"}) != before
+    (book / "requirements.txt").write_text("")
+    assert driver.execution_key(driver.machine()) != before
+    shutil.copy(ROOT / "requirements.txt", book / "requirements.txt")
+    monkeypatch.setattr(driver, "data", lambda: "other digits")
+    assert driver.execution_key(driver.machine()) != before

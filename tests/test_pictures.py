@@ -1,0 +1,88 @@
+"""Figures and graphs: inline SVG, alt text, the theme's colours, ids that never collide."""
+
+import base64
+import io
+import re
+import xml.etree.ElementTree as ElementTree
+
+import graphviz
+import matplotlib.image
+import pytest
+import torch
+
+from vaecore import diagrams, figures
+
+DOT = 'digraph { subgraph cluster_A { z -> x; } theta -> x [color="#0072B2"]; theta [label="θ"]; }'
+
+
+def root(picture):
+    return ElementTree.fromstring(picture._repr_html_())
+
+
+def test_graph_is_inline_svg_that_follows_the_theme():
+    picture = diagrams.graph(DOT, alt='Graph: "z" & theta point to x')
+    svg = root(picture)
+    assert svg.get("role") == "img" and svg.get("aria-label") == 'Graph: "z" & theta point to x'
+    text = str(picture)
+    assert {"z", "x", "θ"} <= {node.text for node in svg.iter() if node.tag.endswith("text")}
+    assert "currentColor" in text and "var(--vae-encoder" in text
+    assert not re.search(r'"(black|#000000|white|#ffffff)"|<title|<style|<!--', text)
+    built = graphviz.Digraph()
+    built.edge("a", "b")
+    assert len([n for n in root(diagrams.graph(built, alt="a to b")).iter() if n.tag.endswith("text")]) == 2
+
+
+def test_ids_do_not_collide_and_references_hold():
+    pictures = [str(diagrams.graph(DOT, alt="a")) for _ in range(2)]
+    pictures += [str(figures.digit_grid(torch.rand(4, 784), 2, alt="b")) for _ in range(2)]
+    ids = [re.findall(r'\bid="([^"]+)"', text) for text in pictures]
+    flat = [name for names in ids for name in names]
+    assert len(flat) == len(set(flat))
+    for names, text in zip(ids, pictures, strict=True):
+        assert set(re.findall(r"url\(#([^)]+)\)", text)) <= set(names)
+        assert set(re.findall(r'href="#([^"]+)"', text)) <= set(names)
+
+
+def test_digit_grid_shows_the_very_pixels():
+    images = torch.zeros(3, 784)
+    images[1, 0], images[2] = 1.0, 0.5
+    svg = str(figures.digit_grid(images, 2, alt="three pictures"))
+    (data,) = re.findall(r"data:image/png;base64,([^\"]+)", svg)
+    pixels = matplotlib.image.imread(io.BytesIO(base64.b64decode(data)))[..., 0]
+    if pixels.shape != (56, 56):
+        pytest.fail(f"the picture should hold each pixel once, 56 x 56; it has {pixels.shape}")
+    pixels = pixels if pixels[0, 28] < 0.5 else pixels[::-1]  # SVG may keep its images upside down
+    expected = torch.ones(56, 56)
+    expected[0, 28], expected[28:, :28] = 0, 0.5
+    torch.testing.assert_close(torch.tensor(pixels.copy()), expected, rtol=0, atol=0.03)
+
+
+def test_words_added_later_follow_the_theme_too():
+    figure, ax = figures.axes()
+    ax.plot([0, 1], [0, 1], label="a line")
+    ax.legend()
+    ax.text(0, 0, "a word")
+    svg = str(figures.picture(figure, alt="a line"))
+    words = re.findall(r"<text[^>]*>", svg)
+    assert words and all("currentColor" in word for word in words)
+    assert figures.INK not in svg
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "words"),
+    [
+        (lambda: diagrams.graph("digraph { a -> ", alt="x"), ValueError, "not a graph that dot can draw"),
+        (lambda: diagrams.graph(DOT, alt=" "), ValueError, "alt must say"),
+        (lambda: figures.digit_grid(torch.zeros(2, 100), 2, alt="x"), ValueError, r"shape \(N, 784\); got \(2, 100\)"),
+    ],
+)
+def test_bad_input_gets_one_clear_sentence(call, error, words):
+    with pytest.raises(error, match=words) as caught:
+        call()
+    assert "\n" not in str(caught.value)
+
+
+def test_graph_without_any_graphviz(monkeypatch):
+    monkeypatch.setattr(diagrams.shutil, "which", lambda name: None)
+    with pytest.raises(FileNotFoundError, match="pip install graphviz-pure"):
+        diagrams.graph(DOT, alt="a")

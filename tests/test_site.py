@@ -1,0 +1,197 @@
+"""The built pages as readers meet them: from a server and from a disk, light and dark, wide and narrow."""
+
+from html.parser import HTMLParser
+from pathlib import Path
+from types import SimpleNamespace
+from urllib.parse import unquote, urldefrag
+
+import manuscript as ms
+import pytest
+
+TEXTS = {path.stem: path.read_text() for path in sorted((Path(__file__).parents[1] / "book").glob("*.md"))}
+PAGES = [*TEXTS, "search", "genindex"]
+WIDE, NARROW = 1400, 390
+UNFOLD = """() => {
+    document.querySelectorAll("details").forEach(d => d.open = true);
+    document.querySelectorAll(".toggle-hidden").forEach(d => d.classList.remove("toggle-hidden"));
+    document.querySelector("footer").scrollIntoView();
+}"""
+CONTRAST = """([selector, property]) => {
+    const rgb = text => text.match(/[\\d.]+/g).map(Number);
+    const light = c => rgb(c).slice(0, 3).map(v => v / 255)
+        .map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
+        .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+    const ratio = (a, b) => (Math.max(light(a), light(b)) + 0.05) / (Math.min(light(a), light(b)) + 0.05);
+    const page = getComputedStyle(document.body).backgroundColor;
+    const onItsOwnPaper = e => e.closest("g[id*='text_']")?.querySelector("path[style*='fill: #ffffff']");
+    return [...document.querySelectorAll(selector)].filter(e => !onItsOwnPaper(e))
+        .map(e => [e.textContent.trim(), ratio(getComputedStyle(e)[property], page)]);
+}"""
+
+
+@pytest.fixture(scope="module", params=PAGES)
+def visit(request, browser, address):
+    """One page, opened, unfolded and read to its end, with all that it asked for and complained of."""
+    page = browser.new_page(viewport={"width": WIDE, "height": 900}, color_scheme="light", reduced_motion="reduce")
+    seen = SimpleNamespace(name=request.param, page=page, address=address, requests=[], complaints=[])
+    page.on("request", lambda asked: seen.requests.append(asked.url))
+    page.on("requestfailed", lambda asked: seen.complaints.append(f"failed: {asked.url}"))
+    page.on("pageerror", lambda error: seen.complaints.append(str(error)))
+    page.on("console", lambda said: seen.complaints.append(said.text) if said.type == "error" else None)
+    page.goto(f"{address}{request.param}.html")
+    page.evaluate("() => window.MathJax?.startup?.promise")
+    page.evaluate(UNFOLD)
+    page.wait_for_timeout(100)
+    yield seen
+    page.close()
+
+
+def count(visit, selector: str) -> int:
+    return visit.page.locator(selector).count()
+
+
+def set_theme(visit, theme: str) -> None:
+    visit.page.emulate_media(color_scheme=theme)
+    visit.page.wait_for_function("theme => document.documentElement.dataset.theme === theme", arg=theme)
+
+
+def test_nothing_leaves_the_machine(visit):
+    assert [url for url in visit.requests if not url.startswith((visit.address, "data:", "blob:"))] == []
+
+
+def test_the_page_does_not_complain(visit):
+    assert visit.complaints == []
+
+
+def test_math_is_rendered(visit):
+    assert count(visit, "mjx-container") >= count(visit, ".math")
+    assert count(visit, "mjx-container [data-mml-node=merror], mjx-merror") == 0
+    if visit.name in TEXTS and ms.equations(TEXTS[visit.name]):
+        assert count(visit, "mjx-container[display=true]") >= len(ms.equations(TEXTS[visit.name]))
+
+
+def test_every_figure_is_inline_svg_with_words(visit):
+    cells = ms.cells(TEXTS.get(visit.name, ""))
+    promised = sum("figure" in (cell.options.get("mystnb") or {}) for cell in cells)
+    assert count(visit, "article figure svg[role=img][aria-label]") >= promised
+    assert count(visit, "article figure") == promised
+    assert count(visit, "article object, article embed") == 0
+    for image in visit.page.locator("img").all():
+        alt = image.get_attribute("alt") or ""
+        assert len(alt.split()) > 2 and "/" not in alt and ".png" not in alt
+
+
+def test_cells_leave_no_warnings_behind(visit):
+    assert visit.page.locator(".output.stderr, .output.traceback").all_inner_texts() == []
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [WIDE, NARROW])
+def test_no_sideways_scrolling(visit, theme, width):
+    set_theme(visit, theme)
+    visit.page.set_viewport_size({"width": width, "height": 900})
+    needed = visit.page.evaluate("document.scrollingElement.scrollWidth")
+    assert needed <= width, wide_elements(visit.page, width)
+
+
+def wide_elements(page, width: int) -> list[str]:
+    """Which elements stick out, for the message."""
+    found = """width => [...document.querySelectorAll("article *")]
+        .filter(e => e.getBoundingClientRect().right > width).map(e => e.outerHTML.slice(0, 120)).slice(0, 5)"""
+    return page.evaluate(found, width)
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_words_in_pictures_can_be_read(visit, theme):
+    set_theme(visit, theme)
+    assert [word for word in visit.page.evaluate(CONTRAST, ["svg.vae-picture text", "fill"]) if word[1] < 4.5] == []
+
+
+def test_pictures_have_no_box_in_the_dark(visit):
+    set_theme(visit, "dark")
+    look = "boxes => boxes.map(e => getComputedStyle(e).{}).filter(c => !['rgba(0, 0, 0, 0)', 'none'].includes(c))"
+    boxes = visit.page.locator("article .cell_output .text_html:has(svg.vae-picture)")
+    assert boxes.evaluate_all(look.format("backgroundColor")) == []
+    papers = visit.page.locator(
+        "svg.vae-picture > g.graph > polygon[stroke=none], svg.vae-picture > g.graph > polygon[stroke=transparent]"
+    )
+    assert papers.evaluate_all(look.format("fill")) == []
+
+
+def test_page_head(visit):
+    assert visit.page.locator("html").get_attribute("lang") == "en"
+    assert count(visit, "link[rel~=icon]") == 1
+    assert count(visit, "article h1") == 1
+    if visit.name in TEXTS:
+        assert len(visit.page.locator("meta[name=description]").get_attribute("content")) > 20
+
+
+@pytest.fixture
+def index(browser, served):
+    page = browser.new_page(color_scheme="light", viewport={"width": WIDE, "height": 900})
+    page.goto(f"{served}index.html")
+    yield page
+    page.close()
+
+
+def test_the_three_colours_stand_out(index):
+    for theme in ("light", "dark"):
+        index.emulate_media(color_scheme=theme)
+        index.wait_for_function("theme => document.documentElement.dataset.theme === theme", arg=theme)
+        for name in ("encoder", "decoder", "prior"):
+            index.evaluate(f"""() => document.body.insertAdjacentHTML(
+                "beforeend", "<i class='probe' style='color: var(--vae-{name})'>{theme} {name}</i>")""")
+        assert [c for c in index.evaluate(CONTRAST, [".probe", "color"]) if c[1] < 4.5] == []
+        index.evaluate("document.querySelectorAll('.probe').forEach(e => e.remove())")
+
+
+def test_the_switch_changes_the_theme(index):
+    before = index.locator("html").get_attribute("data-theme")
+    for _ in range(2):  # its third position is "as the system"
+        index.locator("button.theme-switch-button:visible").first.click()
+    assert {before, index.locator("html").get_attribute("data-theme")} == {"light", "dark"}
+
+
+def test_search_finds_a_word_of_the_book(browser, served):
+    page = browser.new_page()
+    page.goto(f"{served}search.html?q=posterior")
+    page.wait_for_selector("ul.search li a", timeout=10_000)
+    page.close()
+
+
+class Links(HTMLParser):
+    def __init__(self, html: str):
+        super().__init__()
+        self.hrefs, self.ids = [], set()
+        self.feed(html)
+
+    def handle_starttag(self, tag, attrs):
+        for name, value in attrs:
+            if name in ("href", "src", "xlink:href") and tag != "use":
+                self.hrefs.append(value or "")
+            elif name == "id":
+                self.ids.add(value)
+
+
+def test_links_inside_the_book_lead_somewhere(site):
+    pages = {path: Links(path.read_text()) for path in site.glob("*.html")}
+    dead = []
+    for path, links in pages.items():
+        for href in links.hrefs:
+            file, anchor = urldefrag(unquote(href))
+            target = path.parent / file.partition("?")[0] if file else path
+            if "://" in href or href.startswith(("data:", "mailto:")) or href == "#":
+                continue
+            if not target.exists() or (anchor and target in pages and anchor not in pages[target].ids):
+                dead.append(f"{path.name}: {href}")
+    assert dead == []
+
+
+def test_pages_stay_small(site):
+    assert {path.name: path.stat().st_size for path in site.glob("*.html") if path.stat().st_size > 400_000} == {}
+
+
+def test_how_each_chapter_ran_is_said(site):
+    for name, text in TEXTS.items():
+        if "{chapter-facts}" in text:
+            assert 'class="chapter-facts">This page ran in ' in (site / f"{name}.html").read_text()

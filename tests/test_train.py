@@ -1,0 +1,204 @@
+"""Training and checkpoints: exact resume after SIGKILL, nothing half-written, one clear sentence for each fault."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import pytest
+import torch
+
+from vaecore import checkpoints, evaluate
+from vaecore.data import binarize
+from vaecore.train import fit, pick_device
+from vaecore.vae import VAE
+
+RUN = textwrap.dedent("""
+    import sys, torch
+    from pathlib import Path
+    from vaecore import checkpoints, data, pretrained, train, vae
+    torch.manual_seed(0)
+    x = data.mnist(root=pretrained.PACKAGED).x_train[:2000]
+    model = vae.VAE(d_z=4, hidden=(64,))
+    print("started", flush=True)
+    train.fit(model, lambda x: -model.elbo(data.binarize(x)).mean(), x, epochs=30, checkpoint=sys.argv[1])
+    checkpoints.save(sys.argv[1] + ".final", model)
+""")
+
+
+def small(seed: int = 0) -> VAE:
+    torch.manual_seed(seed)
+    return VAE(d_x=20, d_z=2, hidden=(16,))
+
+
+def train(model, path=None, **options):
+    x = torch.randint(0, 2, (200, 20), generator=torch.Generator().manual_seed(1)).float()
+    return fit(model, lambda x: -model.elbo(x).mean(), x, **{"epochs": 3, "checkpoint": path, **options})
+
+
+def test_killed_three_times_it_ends_with_the_same_weights(tmp_path):
+    def start(name):
+        env = {**os.environ, "OMP_NUM_THREADS": "1"}
+        return subprocess.Popen([sys.executable, "-c", RUN, tmp_path / name], stdout=subprocess.PIPE, env=env)
+
+    assert start("whole").wait() == 0
+    dice, kills = random.Random(0), 0
+    for delay in (0.02, dice.uniform(0.1, 0.5), dice.uniform(0.3, 0.8)):
+        process = start("killed")
+        process.stdout.readline()  # imports are done, training begins
+        time.sleep(delay)
+        process.send_signal(signal.SIGKILL)
+        kills += process.wait() == -signal.SIGKILL
+    assert kills == 3
+    assert not (tmp_path / "killed.final").exists()
+    assert start("killed").wait() == 0
+    whole, killed = (checkpoints.read(tmp_path / f"{name}.final")[0] for name in ("whole", "killed"))
+    assert all(torch.equal(whole[name], killed[name]) for name in whole)
+
+
+def test_interrupted_run_resumes_exactly(tmp_path):
+    """In one process: stopped in the middle of every epoch in turn, with a test function that draws numbers."""
+    whole = small()
+    history = train(whole, test=lambda: torch.rand(()).item())
+    model, count = None, 0
+
+    def stop_in_epoch(epoch):
+        nonlocal model, count
+        model, count = small(), 0
+
+        def loss(x):
+            nonlocal count
+            count += 1
+            if count == 1 and epoch is not None:
+                raise KeyboardInterrupt
+            return -model.elbo(x).mean()
+
+        x = torch.randint(0, 2, (200, 20), generator=torch.Generator().manual_seed(1)).float()
+        return fit(model, loss, x, epochs=3, checkpoint=tmp_path / "run", test=lambda: torch.rand(()).item())
+
+    with pytest.raises(KeyboardInterrupt):
+        stop_in_epoch(0)
+    resumed = stop_in_epoch(None)
+    assert resumed.loss == history.loss and resumed.test == history.test
+    assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), model.parameters(), strict=True))
+    again = stop_in_epoch(0)  # a finished run is only read
+    assert again.loss == history.loss
+
+
+def test_card_tells_how_the_weights_came_about(tmp_path):
+    model = small()
+    train(model, tmp_path / "run", data="toy", seed=7, test=lambda: evaluate.elbo(model, torch.ones(4, 20)).mean())
+    loaded, card = checkpoints.load(tmp_path / "run")
+    assert card["model"] == "VAE" and card["config"] == model.config and card["data"] == "toy"
+    assert card["fit"]["seed"] == 7 and card["fit"]["epochs"] == 3 and len(card["history"]["test"]) == 3
+    assert card["torch"] == torch.__version__ and card["commit"]
+    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), loaded.parameters(), strict=True))
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def test_another_architecture_or_setting_is_refused(tmp_path):
+    train(small(), tmp_path / "run")
+    with pytest.raises(ValueError, match=r"run is of another architecture: .*\(16, 20\) there and \(8, 20\)"):
+        train(VAE(d_x=20, d_z=2, hidden=(8,)), tmp_path / "run")
+    with pytest.raises(ValueError, match=r"run was made with lr=0.002, this run has 0.001"):
+        train(small(), tmp_path / "run", lr=0.001)
+
+
+@pytest.mark.parametrize("damage", ["truncated", "flipped", "text", "empty"])
+def test_damaged_checkpoint_is_refused(tmp_path, damage):
+    path = checkpoints.save(tmp_path / "weights", small())
+    whole = path.read_bytes()
+    middle = len(whole) - 100
+    flipped = whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :]
+    path.write_bytes({"truncated": whole[:-9], "flipped": flipped, "text": b"<html>404</html>", "empty": b""}[damage])
+    with pytest.raises(ValueError, match=r"weights is damaged") as caught:
+        checkpoints.load(path)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(FileNotFoundError, match="no checkpoint at"):
+        checkpoints.load(tmp_path / "missing")
+
+
+def test_failed_save_keeps_the_previous_file(tmp_path, monkeypatch):
+    path = checkpoints.save(tmp_path / "weights", small(0))
+    before = path.read_bytes()
+
+    def full_disk(tensors, file, metadata):
+        with open(file, "wb") as half:
+            half.write(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoints, "save_file", full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        checkpoints.save(path, small(1))
+    assert path.read_bytes() == before and len(list(tmp_path.iterdir())) == 1
+
+
+def test_nan_loss_stops_and_keeps_the_last_good_checkpoint(tmp_path):
+    model, steps = small(), 0
+
+    def loss(x):
+        nonlocal steps
+        steps += 1
+        return -model.elbo(x).mean() * (float("nan") if steps == 6 else 1)
+
+    x = torch.ones(200, 20)
+    with pytest.raises(FloatingPointError, match=r"nan at step 2 of epoch 3; .*run keeps epoch 2"):
+        fit(model, loss, x, epochs=4, batch_size=100, checkpoint=tmp_path / "run")
+    tensors, card = checkpoints.read(tmp_path / "run")
+    assert len(card["history"]["loss"]) == 2
+    assert all(torch.isfinite(t.float()).all() for t in tensors.values())
+
+
+def test_history_is_a_few_lines(tmp_path):
+    history = train(small(), epochs=40)
+    assert len(repr(history).splitlines()) <= 7 and "40 epochs in" in repr(history)
+
+
+def test_schedules(tmp_path):
+    """A cosine from lr to (nearly) nothing, or lr all along, seen through the steps of a loss with gradient one."""
+    for schedule, expected in (("constant", [1, 1, 1, 1]), ("cosine", [1, 0.853553, 0.5, 0.146447])):
+        weight = torch.nn.Linear(1, 1, bias=False)
+        seen = []
+
+        def loss(x, weight=weight, seen=seen):
+            seen.append(weight.weight.item())
+            return weight.weight.sum()
+
+        fit(weight, loss, torch.zeros(4, 1), epochs=4, batch_size=4, lr=0.01, schedule=schedule)
+        steps = -torch.tensor([*seen, weight.weight.item()]).diff() / 0.01
+        torch.testing.assert_close(steps, torch.tensor(expected), rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: train(small(), epochs=0), "epochs must be .*; got 0"),
+        (lambda: train(small(), batch_size=1.5), r"batch_size must be .*; got 1\.5"),
+        (lambda: train(small(), lr=-1.0), "lr must be above 0"),
+        (lambda: train(small(), schedule="step"), "schedule must be 'cosine' or 'constant'; got 'step'"),
+        (lambda: train(small(), precision="fp8"), "precision must be .*'fp8'"),
+        (lambda: fit(small(), lambda: 0, epochs=1), "at least one tensor"),
+        (lambda: fit(small(), lambda x: 0, torch.zeros(2, 20, device="meta"), epochs=1), "model is on cpu and .* meta"),
+        (lambda: pick_device("cuda:77"), "device 'cuda:77' is not there; this machine has cpu"),
+        (lambda: pick_device("gpu"), "device 'gpu' is not there"),
+    ],
+)
+def test_bad_input_gets_one_clear_sentence(call, words):
+    with pytest.raises(ValueError, match=words) as caught:
+        call()
+    assert "\n" not in str(caught.value)
+
+
+def test_bf16_reaches_what_fp32_reaches(digits):
+    """A few passes in either precision end within a nat of each other."""
+    bound = {}
+    for precision in ("fp32", "bf16"):
+        torch.manual_seed(0)
+        model = VAE(d_z=8, hidden=(128,))
+        fit(model, lambda x: -model.elbo(binarize(x)).mean(), digits.x_train, epochs=3, precision=precision)  # noqa: B023
+        bound[precision] = evaluate.elbo(model, (digits.x_test > 127).float()).mean()
+    assert abs(bound["fp32"] - bound["bf16"]) < 1
+    assert bound["fp32"] > -200

@@ -94,7 +94,7 @@ def test_repr_says_which_data(root):
     assert digits.is_full == (root != PACKAGED) and digits.shape == (28, 28)
 
 
-@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("device", [*DEVICES, "meta"])  # meta is on every machine, and is not the CPU
 def test_device(device):
     digits = data.mnist(root=PACKAGED, device=device)
     assert {tensor.device.type for tensor in tensors(digits)} == {device}

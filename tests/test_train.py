@@ -101,7 +101,7 @@ def test_card_tells_how_the_weights_came_about(tmp_path):
 
 def test_another_architecture_or_setting_is_refused(tmp_path):
     train(small(), tmp_path / "run")
-    with pytest.raises(ValueError, match=r"run is of another architecture: .*\(16, 20\) there and \(8, 20\)"):
+    with pytest.raises(ValueError, match=r"run is of another architecture: decoder.0.bias is \(16,\) there and \(8,\)"):
         train(VAE(d_x=20, d_z=2, hidden=(8,)), tmp_path / "run")
     with pytest.raises(ValueError, match=r"run was made with lr=0.002, this run has 0.001"):
         train(small(), tmp_path / "run", lr=0.001)
@@ -159,7 +159,7 @@ def test_history_is_a_few_lines(tmp_path):
 
 def test_schedules(tmp_path):
     """A cosine from lr to (nearly) nothing, or lr all along, seen through the steps of a loss with gradient one."""
-    for schedule, expected in (("constant", [1, 1, 1, 1]), ("cosine", [1, 0.853553, 0.5, 0.146447])):
+    for schedule, expected in (("constant", [1.0, 1.0, 1.0, 1.0]), ("cosine", [1.0, 0.853553, 0.5, 0.146447])):
         weight = torch.nn.Linear(1, 1, bias=False)
         seen = []
 

@@ -121,8 +121,8 @@ def test_pictures_have_no_box_in_the_dark(visit):
 def test_page_head(visit):
     assert visit.page.locator("html").get_attribute("lang") == "en"
     assert count(visit, "link[rel~=icon]") == 1
-    assert count(visit, "article h1") == 1
     if visit.name in TEXTS:
+        assert count(visit, "article h1") == 1
         assert len(visit.page.locator("meta[name=description]").get_attribute("content")) > 20
 
 
@@ -146,10 +146,11 @@ def test_the_three_colours_stand_out(index):
 
 
 def test_the_switch_changes_the_theme(index):
-    before = index.locator("html").get_attribute("data-theme")
-    for _ in range(2):  # its third position is "as the system"
+    seen = set()
+    for _ in range(3):  # light, dark, and as the system has it
         index.locator("button.theme-switch-button:visible").first.click()
-    assert {before, index.locator("html").get_attribute("data-theme")} == {"light", "dark"}
+        seen.add(index.locator("html").get_attribute("data-theme"))
+    assert seen == {"light", "dark"}
 
 
 def test_search_finds_a_word_of_the_book(browser, served):

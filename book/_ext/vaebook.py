@@ -106,7 +106,7 @@ def first_paragraph(doctree):
         if "chapter-facts" not in paragraph["classes"] and isinstance(paragraph.parent, nodes.section):
             text = " ".join(paragraph.astext().split())
             return text if len(text) <= 160 else text[:160].rsplit(" ", 1)[0] + " ..."
-    return ""
+    return None
 
 
 def finish_page(app, pagename, templatename, context, doctree):
@@ -116,7 +116,8 @@ def finish_page(app, pagename, templatename, context, doctree):
         folder = Path(app.outdir, "_static", "pictures")
         body = pictures_to_files(context["body"], folder, lambda name: pathto(f"_static/pictures/{name}", 1))
         context["body"] = quotes_in_their_language(pictures_to_screens(body))
-    if doctree is not None and (description := first_paragraph(doctree)):
+    if doctree is not None:
+        description = first_paragraph(doctree) or f"{context['title']}: {app.config.html_title}"
         tag = f'<meta name="description" content="{html.escape(description)}" />'
         context["metatags"] = context.get("metatags", "") + tag
 

@@ -30,8 +30,11 @@ def digits():
 
 
 @pytest.fixture(scope="session")
-def site() -> Path:
-    """The folder of the built pages: all chapters executed, from nothing, every warning an error."""
+def site(browser) -> Path:
+    """The folder of the built pages: all chapters executed, from nothing, every warning an error.
+
+    It asks for the browser first: a missing one should be told before the minutes that a cold build takes.
+    """
     out = ROOT / "_build" / "test"
     shutil.rmtree(out, ignore_errors=True)
     done = run_driver("--out", out)

@@ -15,9 +15,9 @@ UNITS = (
     r"(?:nats?|bits?|ms|s|sec|seconds?|min|minutes?|hours?|%|percent|img/s|(?:images|digits) (?:a|per) second|GB|MB)"
 )
 WORDS = "two|three|four|five|six|seven|eight|nine|ten|twelve|fifteen|twenty|thirty|forty|fifty|sixty|ninety"
-MEASURED = re.compile(rf"(?<![\w.])(?:\d[\d,.]*|{WORDS})[\s-]?{UNITS}(?![\w/])|(?<![\w.§-])-?\d+\.\d+(?!\w|\.\d)")
+MEASURED = re.compile(rf"(?<![\w.])(?:\d+(?:[.,]\d+)*|{WORDS})[\s-]?{UNITS}(?![\w/])|(?<![\w.§-])-?\d+\.\d+(?!\w|\.\d)")
 NUMBERED_THINGS = re.compile(
-    r"(?:Python|torch|PyTorch|versions?|[Ss]ections?|§|[Ff]igures?|[Tt]ables?|[Cc]hapters?) ?$"
+    r"(?:Python|torch|PyTorch|versions?|[Ss]ections?|§|[Ff]igures?|[Tt]ables?|[Cc]hapters?|arXiv:) ?$"
 )
 
 

@@ -103,7 +103,7 @@ def cell(code, caption="Dots lie on a line."):
 def test_a_text_that_keeps_all_rules_passes():
     text = cell('graph("digraph {}", alt="Three dots and an arrow.")') + (
         "(slip-8)=\n:::{admonition} Where we differ from the source: erratum 8\n:class: slip\n> 文\n:::\n"
-        "```{math}\n:label: a-b\nx\n```\nIn Python 3.11, 60,000 digits, {eq}`a-b`, `0.5 s`, $z = 0.5$.\n"
+        "```{math}\n:label: a-b\nx\n```\nIn Python 3.11, 60,000 digits, arXiv:1406.5298, `0.5 s`, $z = 0.5$.\n"
         "The paper reports 86.76 nats {cite}`burda2016`.\n\n% typed: a setting\nWe take 0.002.\n"
     )
     assert not ms.figure_faults(text, ALT_AT) + ms.long_cells(text) + ms.measured_numbers(text)

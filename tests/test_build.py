@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -22,7 +23,7 @@ kernelspec: {display_name: Python 3, language: python, name: python3}
 ```
 
 """
-SEES = "```{code-cell} ipython3\nimport os\nf\"data: {os.environ['VAECORE_DATA']}\"\n```\n"
+SEES = "```{code-cell} ipython3\nimport os, time\ntime.sleep(3)\nf\"data: {os.environ['VAECORE_DATA']}\"\n```\n"
 RAISES = "```{code-cell} ipython3\n1 / 0\n```\n"
 SLEEPS = "```{code-cell} ipython3\nimport time\nopen('%s', 'w').close()\ntime.sleep(60)\n```\n"
 
@@ -56,6 +57,10 @@ def page(book: Path) -> str:
     return (book / "_build" / "html" / "index.html").read_text()
 
 
+def facts(book: Path) -> str:
+    return re.search(r"This page ran in .*?\.<", page(book)).group()
+
+
 def test_faults_fail_every_time_until_mended(book):
     for faults in (RAISES, "See {eq}`nowhere`.\n"):
         write(book, faults)
@@ -73,10 +78,12 @@ def test_faults_fail_every_time_until_mended(book):
 def test_only_what_has_changed_is_done_again(book):
     write(book, SEES)
     assert build(book).returncode == 0
+    ran = facts(book)
     assert "Nothing has changed" in build(book).stdout
     write(book, SEES + "\nMore words.\n")
     words = build(book)
     assert words.returncode == 0 and "Using cached notebook" in words.stdout and "More words." in page(book)
+    assert facts(book) == ran
     with open(book / "vaecore" / "vae.py", "a") as source:
         source.write("# changed\n")
     code = build(book)

@@ -158,14 +158,15 @@ def _load(folder: Path, name: str, device: str | torch.device, remedy: str) -> D
                 raise ValueError(f"holds {len(array):,} labels for {len(arrays[-1]):,} images")
             if name == "MNIST":
                 # All four from one set: the packaged test digits are among the full set's training digits.
-                known = [sums for sums in known if sums[file] == _sha256(contents)]
+                sha256 = _sha256(contents)
+                known = [sums for sums in known if sums[file] == sha256]
                 if not known:
                     raise ValueError("has another checksum than MNIST's")
             elif len(array) != FULL["t10k" in file]:
                 raise ValueError(f"holds {len(array):,} entries, not the {FULL['t10k' in file]:,} of {name}")
+            arrays.append(array)
         except ValueError as error:
             raise ValueError(f"{path} {error}; {remedy}") from None
-        arrays.append(array)
     x_train, y_train, x_test, y_test = (torch.from_numpy(array).to(device) for array in arrays)
     return Digits(name, x_train, y_train.long(), x_test, y_test.long())
 

@@ -20,7 +20,7 @@ def elbo(model, x: Tensor, y: Tensor | None = None, *, seed: int = 0, batch_size
 def log_evidence(
     model, x: Tensor, y: Tensor | None = None, *, n_samples: int = 1000, seed: int = 0, rows: int = 20_000
 ) -> Tensor:
-    """log p(x) of each image, (N,), in nats, by importance sampling from q(z|x). arXiv:1509.00519, section 2.
+    """log p(x) of each image, (N,), in nats, by importance sampling from q(z|x). Eq. latent-importance.
 
     The mean of this estimate grows with n_samples towards log p(x). At most `rows` latents are decoded at a time.
     """

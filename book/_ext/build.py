@@ -64,7 +64,10 @@ def data():
     """Finds MNIST (a download shows its bar here, in the terminal) and returns the hash of its bytes."""
     from vaecore import data
 
-    digits = data.mnist()
+    try:
+        digits = data.mnist()
+    except (OSError, ValueError) as error:
+        sys.exit(f"build: {error}")
     print(digits, flush=True)
     if not digits.is_full:  # no network: the chapters need not find that out again, one by one
         os.environ.setdefault("VAECORE_DATA", str(Path(data.__file__).parent / "digits"))
@@ -164,7 +167,10 @@ def main():
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             sys.exit(f"build: another build is writing into {out / '_build'}; wait for it or name another --out.")
-        html = build(out, options.source.absolute(), options.page, lock)
+        try:
+            html = build(out, options.source.absolute(), options.page, lock)
+        except KeyboardInterrupt:
+            sys.exit("build: stopped. The next run keeps the chapters that have run.")
     print(f"\nOpen the book in a browser:  {(html / (options.page or 'index')).as_uri()}.html")
 
 

@@ -10,6 +10,7 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.text import Text
 from torch import Tensor
 
@@ -78,13 +79,17 @@ def picture(figure: Figure, alt: str) -> Picture:
     for text in figure.findobj(Text):  # those added after `axes` still have matplotlib's own black
         if text.get_color() == "black":
             text.set_color(INK)
+    for line in figure.findobj(Line2D):  # clouds of dots would make the page heavy
+        if len(line.get_xdata()) > 500 and line.get_linestyle() == "None":
+            line.set_rasterized(True)
     for ax in figure.axes:
         if ax.get_legend() is not None:
             ax.get_legend().set_frame_on(False)
     buffer = io.StringIO()
     with matplotlib.rc_context(STYLE):
         figure.savefig(buffer, format="svg", dpi=144)
-    svg = buffer.getvalue()
+    # a hundredth of a point is finer than any screen
+    svg = re.sub(r' d="[^"]*"', lambda path: re.sub(r"(\.\d\d)\d+", r"\1", path[0]), buffer.getvalue())
     for colour, variable in THEME_COLOURS.items():
         svg = svg.replace(colour, variable)
     return Picture(svg, alt)

@@ -13,6 +13,7 @@ import pytest
 from playwright.sync_api import sync_playwright
 
 ROOT = Path(__file__).parents[1]
+COLD = ROOT / "_build" / "test"
 DRIVER = ROOT / "book" / "_ext" / "build.py"
 
 
@@ -30,17 +31,21 @@ def digits():
 
 
 @pytest.fixture(scope="session")
-def site(browser) -> Path:
-    """The folder of the built pages: all chapters executed, from nothing, every warning an error.
+def cold_build(browser) -> subprocess.CompletedProcess:
+    """The build from nothing, into a folder of its own: all chapters executed, every warning an error.
 
-    It asks for the browser first: a missing one should be told before the minutes that a cold build takes.
+    It asks for the browser first: a missing one should be told before the minutes that this takes.
     """
-    out = ROOT / "_build" / "test"
-    shutil.rmtree(out, ignore_errors=True)
-    done = run_driver("--out", out)
-    if done.returncode:
-        pytest.fail("the book does not build; the log ends:\n" + done.stdout[-6000:], pytrace=False)
-    return out / "_build" / "html"
+    shutil.rmtree(COLD, ignore_errors=True)
+    return run_driver("--out", COLD)
+
+
+@pytest.fixture(scope="session")
+def site(cold_build) -> Path:
+    """The folder of the built pages."""
+    if cold_build.returncode:
+        pytest.fail("the book does not build; test_the_book_builds shows why", pytrace=False)
+    return COLD / "_build" / "html"
 
 
 @pytest.fixture(scope="session")

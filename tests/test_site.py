@@ -29,6 +29,10 @@ CONTRAST = """([selector, property]) => {
 }"""
 
 
+def test_the_book_builds(cold_build):
+    assert cold_build.returncode == 0, "the log ends:\n" + cold_build.stdout[-6000:]
+
+
 @pytest.fixture(scope="module", params=PAGES)
 def visit(request, browser, address):
     """One page, opened, unfolded and read to its end, with all that it asked for and complained of."""

@@ -10,8 +10,11 @@ import sys
 import time
 from pathlib import Path
 
+import nbformat
 import pytest
 from conftest import DRIVER, ROOT, run_driver
+from jupyter_cache import get_cache
+from jupyter_cache.base import CacheBundleIn
 
 HEAD = """---
 jupytext: {text_representation: {extension: .md, format_name: myst}}
@@ -99,6 +102,7 @@ def test_a_killed_build_is_not_taken_for_a_finished_one(book):
     while not began.exists() and running.poll() is None and time.monotonic() < deadline:
         time.sleep(0.1)
     assert began.exists()
+    running.kill()  # jupyter-book lives on, and still writes its pages
     meanwhile = build(book)
     assert meanwhile.returncode and "another build" in meanwhile.stdout
     os.killpg(running.pid, signal.SIGKILL)
@@ -139,10 +143,19 @@ def test_executions_are_dropped_when_their_key_changes(tmp_path, capsys):
         (cache / "executed").mkdir(exist_ok=True)
 
 
-def test_a_damaged_store_of_executions_is_dropped(tmp_path):
+@pytest.mark.parametrize("damage", ["database", "notebook"])
+def test_a_damaged_store_of_executions_is_dropped(tmp_path, damage):
     cache = tmp_path / "cache"
     driver.keep_or_drop_executions(cache, "one")
-    (cache / "global.db").write_bytes(b"not a database" * 100)
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("1", execution_count=1)])
+    record = get_cache(cache).cache_notebook_bundle(CacheBundleIn(notebook, "page.md"))
+    stored = cache / "executed" / record.hashkey / "base.ipynb"
+    driver.keep_or_drop_executions(cache, "one")
+    assert stored.exists()
+    if damage == "database":
+        (cache / "global.db").write_bytes(b"not a database" * 100)
+    else:  # as a kill between the entry and its file leaves it
+        stored.unlink()
     driver.keep_or_drop_executions(cache, "one")
     assert sorted(path.name for path in cache.iterdir()) == ["key.json"]
 

@@ -19,7 +19,8 @@ def graph(source: "str | graphviz.Digraph | graphviz.Graph | graphviz.Source", a
     Raises ValueError for a source that is not valid dot, FileNotFoundError where there is no Graphviz.
     """
     text = source if isinstance(source, str) else source.source
-    run = subprocess.run([_dot(), "-Tsvg", "-Gbgcolor=transparent"], input=text, capture_output=True, text=True, encoding="utf-8")
+    command = [_dot(), "-Tsvg", "-Gbgcolor=transparent"]
+    run = subprocess.run(command, input=text, capture_output=True, text=True, encoding="utf-8")
     if run.returncode != 0 or "<svg" not in run.stdout:
         reason = (run.stderr.strip().splitlines() or ["no reason given"])[0]
         raise ValueError(f"source is not a graph that dot can draw: {reason}")

@@ -11,24 +11,31 @@ spec = importlib.util.spec_from_file_location("vaebook", ROOT / "book" / "_ext" 
 vaebook = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(vaebook)
 
-CPU = {"cores": 2, "device": "cpu", "python": "3.11.7", "torch": "2.15.0+cpu"}
+DIGITS = "MNIST: 60,000 training and 10,000 test digits"
+CPU = {"cores": 2, "device": "cpu", "data": DIGITS, "python": "3.11.7", "torch": "2.15.0+cpu"}
 PNG = base64.b64encode(b"\x89PNG digits" * 20).decode()
 
 
 @pytest.mark.parametrize(
-    "seconds, on, expected",
+    "seconds, on, loads_digits, expected",
     [
-        (41.3, CPU, "This page ran in 41 s on 2 CPU cores; Python 3.11, torch 2.15.0."),
-        (0.4, {**CPU, "cores": 1}, "This page ran in less than a second on 1 CPU core; Python 3.11, torch 2.15.0."),
+        (41.3, CPU, True, f"This page ran in 41 s on 2 CPU cores; {DIGITS}; Python 3.11, torch 2.15.0."),
+        (
+            0.4,
+            {**CPU, "cores": 1},
+            False,
+            "This page ran in less than a second on 1 CPU core; toy data of its own; Python 3.11, torch 2.15.0.",
+        ),
         (
             200,
             {**CPU, "device": "NVIDIA H200"},
-            "This page ran in 3 minutes on NVIDIA H200; Python 3.11, torch 2.15.0.",
+            True,
+            f"This page ran in 3 minutes on NVIDIA H200; {DIGITS}; Python 3.11, torch 2.15.0.",
         ),
     ],
 )
-def test_how_a_page_ran(seconds, on, expected):
-    assert vaebook.sentence(seconds, on) == expected
+def test_how_a_page_ran(seconds, on, loads_digits, expected):
+    assert vaebook.sentence(seconds, on, loads_digits) == expected
 
 
 def test_pictures_inside_svg_become_files(tmp_path):

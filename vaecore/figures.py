@@ -148,10 +148,10 @@ def latent_scatter(ax: Axes, z: Tensor, labels: Tensor, limit: float | None = No
 
 
 def curves(x: Sequence[float], lines: dict[str, Sequence[float]], xlabel: str, ylabel: str, alt: str) -> Picture:
-    """Named lines over a common x, each with its own dash as a second cue beside the colour."""
+    """Named lines over a common x, told apart by their dashes."""
     figure, ax = axes()
     for (name, y), style in zip(lines.items(), itertools.cycle(["-", "--", ":", "-."])):
-        ax.plot(x, y, style, label=name)
+        ax.plot(x, y, style, label=name, color=INK)
     ax.set(xlabel=xlabel, ylabel=ylabel)
     if len(lines) > 1:
         ax.legend()

@@ -32,7 +32,7 @@ class History:
         lines = ["epoch      loss" + ("      test" if tested else "")]
         for i in sorted({0, n // 4, n // 2, 3 * n // 4, n - 1} & set(range(n))):
             lines.append(f"{i + 1:5d} {self.loss[i]:9.2f}" + (f" {self.test[i]:9.2f}" if tested else ""))
-        return "\n".join([*lines, f"{n} epochs in {sum(self.seconds):.0f} s, {self.setting}"])
+        return "\n".join([*lines, f"{n} epoch{'s' * (n != 1)} in {sum(self.seconds):.0f} s, {self.setting}"])
 
 
 def fit(

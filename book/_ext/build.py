@@ -45,7 +45,7 @@ def write_whole(path, text):
 
 
 def machine():
-    """What a chapter's numbers depend on besides the code: versions, processor, threads, device."""
+    """What a chapter's numbers depend on besides the code: versions, processor, threads, device, data."""
     import torch
 
     from vaecore.train import pick_device
@@ -57,11 +57,12 @@ def machine():
         "system": f"{platform.system()} {platform.machine()}",
         "cores": torch.get_num_threads(),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        **data(),
     }
 
 
 def data():
-    """Finds MNIST (a download shows its bar here, in the terminal) and returns the hash of its bytes."""
+    """Finds MNIST (a download shows its bar here, in the terminal): which it is, and the hash of its bytes."""
     from vaecore import data
 
     try:
@@ -71,12 +72,12 @@ def data():
     print(digits, flush=True)
     if not digits.is_full:  # no network: the chapters need not find that out again, one by one
         os.environ.setdefault("VAECORE_DATA", str(Path(data.__file__).parent / "digits"))
-    return data.fingerprint(digits)
+    return {"data": repr(digits).rsplit(", on ", 1)[0], "bytes": data.fingerprint(digits)}
 
 
 def execution_key(facts):
     """All that a chapter's outputs depend on besides its cells, which jupyter-cache looks at by itself."""
-    return [facts, data(), fingerprint(ROOT / "vaecore", ROOT / "requirements.txt")]
+    return [facts, fingerprint(ROOT / "vaecore", ROOT / "requirements.txt")]
 
 
 def keep_or_drop_executions(cache, key):

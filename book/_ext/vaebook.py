@@ -48,7 +48,8 @@ class FillChapterFacts(SphinxPostTransform):
                 logger.warning("chapter-facts stands in a page without executed cells", location=node)
                 node.parent.remove(node)
                 continue
-            facts = sentence(record["runtime"], machine())
+            loads_digits = "mnist(" in Path(self.env.doc2path(self.env.docname)).read_text(encoding="utf-8")
+            facts = sentence(record["runtime"], machine(), loads_digits)
             node.replace_self(nodes.paragraph("", facts, classes=["chapter-facts"]))
 
 
@@ -59,15 +60,16 @@ def machine():
     return json.loads(os.environ["VAEBOOK_MACHINE"])
 
 
-def sentence(seconds, on):
-    """One line such as: This page ran in 41 s on 2 CPU cores; Python 3.11, torch 2.15.0."""
+def sentence(seconds, on, loads_digits):
+    """One line such as: This page ran in 41 s on 2 CPU cores; toy data of its own; Python 3.11, torch 2.15.0."""
     took = "less than a second" if seconds < 1 else f"{seconds:.0f} s"
     if seconds >= 120:
         took = f"{seconds / 60:.0f} minutes"
     cores = f"{on['cores']} CPU core" + "s" * (on["cores"] != 1)
     device = {"cpu": cores, "mps": "the GPU of a Mac"}.get(on["device"], on["device"])
     python = ".".join(on["python"].split(".")[:2])
-    return f"This page ran in {took} on {device}; Python {python}, torch {on['torch'].split('+')[0]}."
+    data = on["data"] if loads_digits else "toy data of its own"
+    return f"This page ran in {took} on {device}; {data}; Python {python}, torch {on['torch'].split('+')[0]}."
 
 
 def pictures_to_files(body, folder, link):

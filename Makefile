@@ -37,7 +37,7 @@ format: setup
 	$(VENV)/ruff format
 
 test: lint
-	$(VENV)/python -m pytest -m "not slow"
+	$(VENV)/python -m pytest --durations=10 -m "not slow"
 
 test-all: lint
 	$(VENV)/python -m pytest

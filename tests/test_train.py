@@ -161,6 +161,16 @@ def test_history_is_a_few_lines(tmp_path):
     assert len(repr(history).splitlines()) <= 7 and "40 epochs in" in repr(history)
 
 
+@pytest.mark.parametrize(("built", "terminal", "shown"), [("", True, True), ("1", True, False), ("", False, False)])
+def test_progress_bar_only_where_somebody_watches(monkeypatch, capsys, built, terminal, shown):
+    monkeypatch.setenv("VAECORE_BUILD", built)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
+    monkeypatch.delitem(sys.modules, "ipykernel", raising=False)
+    train(small(), epochs=2)
+    seen = capsys.readouterr()
+    assert ("step" in seen.err) == shown and seen.out == ""
+
+
 def test_schedules(tmp_path):
     """A cosine from lr to (nearly) nothing, or lr all along, seen through the steps of a loss with gradient one."""
     for schedule, expected in (("constant", [1.0, 1.0, 1.0, 1.0]), ("cosine", [1.0, 0.853553, 0.5, 0.146447])):

@@ -69,6 +69,11 @@ def _parts(x: Tensor, y: Tensor | None, size: int):
 def seeded(seed: int, device: torch.device | str = "cpu"):
     """Within the block draws come from this seed; after it the caller's random state is as it was."""
     device = torch.device(device)
+    mps = torch.mps.get_rng_state() if device.type == "mps" else None  # fork_rng knows the CPU and CUDA
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
-        yield
+        try:
+            yield
+        finally:
+            if mps is not None:
+                torch.mps.set_rng_state(mps)

@@ -158,6 +158,8 @@ def _state(model: nn.Module, optimizer: torch.optim.Optimizer, device: torch.dev
     state = {"rng": torch.get_rng_state()}
     if device.type == "cuda":
         state["rng_cuda"] = torch.cuda.get_rng_state(device)
+    if device.type == "mps":
+        state["rng_mps"] = torch.mps.get_rng_state()
     for name, parameter in model.named_parameters():
         state |= {f"adam.{name}.{key}": value for key, value in optimizer.state[parameter].items()}
     return state
@@ -183,6 +185,8 @@ def _resume(path: Path, model, optimizer, history: History, settings: dict, devi
     torch.set_rng_state(tensors["state.rng"])
     if device.type == "cuda" and "state.rng_cuda" in tensors:
         torch.cuda.set_rng_state(tensors["state.rng_cuda"], device)
+    if device.type == "mps" and "state.rng_mps" in tensors:
+        torch.mps.set_rng_state(tensors["state.rng_mps"])
 
 
 def _fingerprint(tensors: tuple[Tensor, ...]) -> str:

@@ -168,5 +168,6 @@ def test_data_and_versions_are_part_of_the_key(book, monkeypatch):
     (book / "requirements.txt").write_text("")
     assert driver.execution_key(driver.machine()) != before
     shutil.copy(ROOT / "requirements.txt", book / "requirements.txt")
-    monkeypatch.setattr(driver, "data", lambda: "other digits")
+    same_name = driver.data() | {"bytes": "of other digits"}
+    monkeypatch.setattr(driver, "data", lambda: same_name)
     assert driver.execution_key(driver.machine()) != before

@@ -15,9 +15,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from .vae import VAE
+from .m2 import M2
+from .vae import VAE, Regressor
 
-MODELS = {"VAE": VAE}
+MODELS = {"VAE": VAE, "Regressor": Regressor, "M2": M2}
 
 
 def save(

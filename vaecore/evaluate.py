@@ -1,7 +1,12 @@
-"""How good is a VAE? Every function takes the images as the model sees them, (N, D) in [0, 1], and no gradient."""
+"""How good is a model? Every function takes the images as the model sees them, (N, D), and no gradient.
+
+The one exception is `iwae_bound`, which is also trained on.
+"""
 
 import math
+from collections.abc import Iterable
 from contextlib import contextmanager
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -32,16 +37,31 @@ def log_evidence(
 
 
 def _log_mean_weight(model, x: Tensor, y: Tensor | None, n_samples: int, rows: int) -> Tensor:
-    posterior = model.encode(x, y)
     total = torch.full(x.shape[:1], -math.inf, device=x.device)
     for start in range(0, n_samples, max(1, rows // len(x))):
         k = min(n_samples - start, max(1, rows // len(x)))
-        q = Gaussian(posterior.mu.expand(k, -1, -1), posterior.log_var.expand(k, -1, -1))
-        z = q.rsample()  # (K, B, Z)
-        prior = Gaussian.standard(z.shape[-1], device=z.device)
-        log_weight = model.decode(z, y).log_prob(x) + prior.log_prob(z) - q.log_prob(z)  # (K, B)
-        total = torch.logaddexp(total, log_weight.logsumexp(0))
+        total = torch.logaddexp(total, _log_weights(model, x, y, k).logsumexp(0))
     return total - math.log(n_samples)
+
+
+def _log_weights(model, x: Tensor, y: Tensor | None, k: int) -> Tensor:
+    """log p(x,z)/q(z|x) at k draws of z from q for each image, (K, B); with y all three are given y."""
+    posterior = model.encode(x, y)
+    q = Gaussian(posterior.mu.expand(k, -1, -1), posterior.log_var.expand(k, -1, -1))
+    z = q.rsample()  # (K, B, Z)
+    prior = Gaussian.standard(z.shape[-1], device=z.device)
+    return model.decode(z, y).log_prob(x) + prior.log_prob(z) - q.log_prob(z)
+
+
+def iwae_bound(model, x: Tensor, y: Tensor | None = None, *, k: int) -> Tensor:
+    """One estimate of the importance-weighted bound on log p(x), or on log p(x|y), (B,), in nats. arXiv:1509.00519.
+
+    The log of the mean of k weights p(x,z)/q(z|x): the ELBO at k = 1, and tighter with every further draw. Its
+    gradient is that of its expectation, each z moving with mu and sigma. Raises ValueError for k below 1.
+    """
+    if k < 1:
+        raise ValueError(f"k must be at least 1; got {k}.")
+    return _log_weights(model, x, y, k).logsumexp(0) - math.log(k)
 
 
 @torch.no_grad()
@@ -58,6 +78,30 @@ def active_units(
     """Which latents the encoder uses, (Z,) bool: variance over images of q's mean > threshold. arXiv:1509.00519."""
     means = torch.cat([model.encode(*part).mean for part in _parts(x, y, batch_size)])
     return means.var(0) > threshold
+
+
+@torch.no_grad()
+def classification_error(model, x: Tensor, y: Tensor, *, batch_size: int = 1000) -> float:
+    """The share of the images x whose model.classify(x) is not their class y (N,): from 0 to 1."""
+    wrong = [model.classify(x_part) != y_part for x_part, y_part in _parts(x, y, batch_size)]
+    return torch.cat(wrong).double().mean().item()
+
+
+class Spread(NamedTuple):
+    """n runs' mean and standard deviation (of the runs, n - 1 in its denominator; not of their mean)."""
+
+    mean: float
+    std: float
+    n: int
+
+
+def spread(values: Iterable[float]) -> Spread:
+    """What the errors of several label draws come to; the standard deviation of one run alone is nan."""
+    runs = torch.tensor(list(values), dtype=torch.float64)
+    if len(runs) == 0:
+        raise ValueError("values must hold the result of at least one run; got none.")
+    std = runs.std().item() if len(runs) > 1 else math.nan
+    return Spread(runs.mean().item(), std, len(runs))
 
 
 def _parts(x: Tensor, y: Tensor | None, size: int):

@@ -1,0 +1,138 @@
+"""The equations of chapter 5 and the importance-weighted bound, against quadrature, enumeration, finite differences."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch.distributions import Bernoulli as TorchBernoulli
+from torch.distributions import Normal, kl_divergence
+from torch.nn.utils import parameters_to_vector, vector_to_parameters
+
+from vaecore import evaluate
+from vaecore.distributions import Gaussian
+from vaecore.vae import VAE, Regressor
+
+IMAGES = torch.tensor(list(itertools.product([0.0, 1.0], repeat=3)), dtype=torch.float64)
+Z = torch.linspace(-12, 12, 4001, dtype=torch.float64)[:, None]
+DZ = (Z[1] - Z[0]).item()
+PRIOR = Normal(torch.zeros(1, dtype=torch.float64), 1.0)
+
+
+def tiny(d_y: int) -> VAE:
+    torch.manual_seed(0)
+    model = VAE(d_x=3, d_z=1, hidden=(4,), d_y=d_y).double()
+    with torch.no_grad():
+        for parameter in model.decoder.parameters():
+            parameter.mul_(3)  # an untrained net hardly looks at its input
+    return model
+
+
+def with_noise(monkeypatch, epsilon):
+    """From here on a draw from a Gaussian is mu + sigma * epsilon."""
+    monkeypatch.setattr(Gaussian, "rsample", lambda q: q.mu + q.sigma * epsilon)
+
+
+CONDITIONS = {
+    "none": (0, [torch.zeros(0)]),
+    "classes": (3, list(torch.eye(3))),
+    "pixels": (2, list(torch.cartesian_prod(*[torch.tensor([0.0, 1.0])] * 2))),
+}
+
+
+@pytest.mark.parametrize("kind", CONDITIONS)
+@torch.no_grad()
+def test_cvae_elbo(kind, monkeypatch):
+    """For each condition y alone: its expectation, and that p(x|y) is a distribution which it bounds."""
+    d_y, conditions = CONDITIONS[kind]
+    model, log_p_y = tiny(d_y), []
+    for number, row in enumerate(conditions):
+
+        def nets(net, rows, row=row):
+            return net(torch.cat([rows, row.double().expand(len(rows), -1)], dim=-1))
+
+        mu, log_var = nets(model.encoder, IMAGES).chunk(2, -1)
+        q = Normal(mu, torch.exp(log_var / 2))
+        log_likelihood = TorchBernoulli(logits=nets(model.decoder, Z)[:, None]).log_prob(IMAGES).sum(-1)  # (G, 8)
+        log_evidence = (log_likelihood + PRIOR.log_prob(Z)).logsumexp(0) + math.log(DZ)
+        density = q.log_prob(Z[:, None]).exp().squeeze(-1)  # (G, 8)
+        exact = (density * log_likelihood).sum(0) * DZ - kl_divergence(q, PRIOR).sum(-1)
+
+        y = None if kind == "none" else torch.tensor(number) if kind == "classes" else row.double()
+        batch = [y.expand(8 * len(Z), *y.shape)] if y is not None else []
+        with monkeypatch.context() as patch:  # every image meets the whole grid of noise
+            with_noise(patch, Z.repeat(8, 1))
+            bounds = model.elbo(IMAGES.repeat_interleave(len(Z), 0), *batch).reshape(8, -1)
+        ours = bounds @ PRIOR.log_prob(Z).exp().squeeze(-1) * DZ
+        torch.testing.assert_close(ours, exact, rtol=0, atol=1e-6)
+        assert (ours < log_evidence).all()
+        estimate = evaluate.log_evidence(model, IMAGES, *(b[:8] for b in batch), n_samples=20_000)
+        torch.testing.assert_close(estimate, log_evidence, rtol=0, atol=0.03, check_dtype=False)
+        log_p_y.append(log_evidence)
+    torch.testing.assert_close(torch.stack(log_p_y).exp().sum(-1), torch.ones(len(conditions)).double())
+
+
+@torch.no_grad()
+def test_cvae_regressor():
+    """The likelihood of independent bits: a product of probabilities, summing to 1 over all images for each y."""
+    torch.manual_seed(0)
+    model, y = Regressor(d_x=3, d_y=2, hidden=(4,)).double(), torch.randn(5, 2, dtype=torch.float64)
+    p = torch.sigmoid(model.net(y))
+    for image in IMAGES:
+        ours = model.log_likelihood(image.expand(5, 3), y)
+        torch.testing.assert_close(ours, torch.where(image == 1, p, 1 - p).prod(-1).log())
+    total = sum(model.log_likelihood(image.expand(5, 3), y).exp() for image in IMAGES)
+    torch.testing.assert_close(total, torch.ones(5).double())
+
+
+def nested_grid(k: int, n: int = 24):
+    """Noise (k, n^k, 1) and weights (n^k,) whose weighted sum is the average over k independent draws."""
+    points, weights = (torch.as_tensor(a) for a in np.polynomial.hermite_e.hermegauss(n))
+    grid = torch.cartesian_prod(*[points] * k).reshape(-1, k)
+    weights = torch.cartesian_prod(*[weights / weights.sum()] * k).reshape(-1, k).prod(-1)
+    return grid.T[..., None], weights
+
+
+def expected_log_mean_weight(model: VAE, x: torch.Tensor, k: int) -> torch.Tensor:
+    """E[log (1/k) sum_i p(x,z_i)/q(z_i|x)] over k draws, for one image x, by nested quadrature and plain logs."""
+    epsilon, weights = nested_grid(k)
+    mu, log_var = model.encoder(x).chunk(2, -1)
+    q = Normal(mu, torch.exp(log_var / 2))
+    z = q.mean + q.stddev * epsilon
+    p = TorchBernoulli(logits=model.decoder(z)).log_prob(x).sum(-1).exp() * PRIOR.log_prob(z).squeeze(-1).exp()
+    return weights @ torch.log((p / q.log_prob(z).squeeze(-1).exp()).mean(0))
+
+
+@pytest.mark.parametrize("k", [1, 2])
+def test_iwae_bound(k, monkeypatch):
+    """Value and gradient, averaged exactly over the draws, against the expectation and its finite differences."""
+    model, x = tiny(0), IMAGES[5]
+    epsilon, weights = nested_grid(k)
+    with_noise(monkeypatch, epsilon)
+    bound = weights @ evaluate.iwae_bound(model, x.expand(len(weights), 3), k=k)
+    ours = parameters_to_vector(torch.autograd.grad(bound, list(model.parameters())))
+    with torch.no_grad():
+        torch.testing.assert_close(bound, expected_log_mean_weight(model, x, k))
+        theta, step, differences = parameters_to_vector(model.parameters()), 1e-5, []
+        for direction in torch.eye(len(theta), dtype=torch.float64) * step:
+            values = []
+            for at in (theta + direction, theta - direction):
+                vector_to_parameters(at, model.parameters())
+                values.append(expected_log_mean_weight(model, x, k))
+            differences.append((values[0] - values[1]) / (2 * step))
+    torch.testing.assert_close(ours, torch.stack(differences), rtol=1e-5, atol=1e-7)
+    assert ours.abs().max() > 0.1
+
+
+@torch.no_grad()
+def test_iwae_bound_tightens():
+    model, x = tiny(0), IMAGES[5]
+    log_likelihood = TorchBernoulli(logits=model.decoder(Z)).log_prob(x).sum(-1)
+    log_evidence = (log_likelihood + PRIOR.log_prob(Z).squeeze(-1)).logsumexp(0) + math.log(DZ)
+    bounds = [expected_log_mean_weight(model, x, k) for k in (1, 2, 3)]
+    assert bounds[0] < bounds[1] < bounds[2] < log_evidence
+    torch.manual_seed(1)
+    draws = evaluate.iwae_bound(model, x.expand(50_000, 3), k=2)
+    assert abs(draws.mean() - bounds[1]) < 5 * draws.std() / len(draws) ** 0.5
+    assert evaluate.iwae_bound(model, x.expand(200, 3), k=2000).mean() > bounds[2]

@@ -9,8 +9,9 @@ from torch.distributions import MultivariateNormal
 from vaecore import evaluate
 from vaecore.data import binarize
 from vaecore.distributions import Bernoulli, Gaussian
+from vaecore.m2 import M2
 from vaecore.train import fit
-from vaecore.vae import VAE
+from vaecore.vae import VAE, Regressor
 
 MODELS = {
     "plain": (lambda: VAE(d_x=784, d_z=8, hidden=(128,)), False),
@@ -129,6 +130,7 @@ def test_log_evidence_is_exact_on_the_linear_gaussian_model():
 
 
 def test_log_evidence_does_not_depend_on_chunks():
+    torch.manual_seed(1)
     x, model = torch.randn(7, 5), LinearGaussian(0.1)
     torch.testing.assert_close(
         *(evaluate.log_evidence(model, x, n_samples=5000, rows=rows) for rows in (3, 40_000)), rtol=0, atol=0.03
@@ -170,6 +172,10 @@ def test_bernoulli_entropy_and_gaussian_broadcast():
         (lambda m: VAE(d_y=10).elbo(torch.zeros(1, 784)), ValueError, "y is missing"),
         (lambda m: VAE(activation="sine"), ValueError, "activation must be one of .*'sine'"),
         (lambda m: VAE(d_z=0), ValueError, "d_z must be at least 1; got 0"),
+        (lambda m: VAE(d_y=-1), ValueError, "d_y must be 0, .*; got -1"),
+        (lambda m: VAE(hidden=500), TypeError, r"hidden must be a sequence .*; got 500"),
+        (lambda m: evaluate.log_evidence(M2(), torch.zeros(9, 784), n_samples=10), ValueError, "y is missing"),
+        (lambda m: Regressor(4, 2).log_likelihood(torch.zeros(3, 1), torch.zeros(3, 2)), ValueError, r"x must hold 4"),
         (lambda m: evaluate.log_evidence(m, torch.zeros(1, 784), n_samples=0), ValueError, "n_samples"),
     ],
 )

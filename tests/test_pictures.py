@@ -73,6 +73,8 @@ def test_words_added_later_follow_the_theme_too():
     [
         (lambda: diagrams.graph("digraph { a -> ", alt="x"), ValueError, "not a graph that dot can draw"),
         (lambda: diagrams.graph(DOT, alt=" "), ValueError, "alt must say"),
+        (lambda: figures.digit_grid(torch.full((1, 784), 2.0), 1, alt="x"), ValueError, r"lie in \[0, 1\]"),
+        (lambda: figures.digit_grid(torch.zeros(1, 784).long(), 1, alt="x"), TypeError, "images must be floats"),
         (lambda: figures.digit_grid(torch.zeros(2, 100), 2, alt="x"), ValueError, r"shape \(N, 784\); got \(2, 100\)"),
     ],
 )

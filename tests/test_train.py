@@ -24,10 +24,9 @@ RUN = textwrap.dedent("""
     model = vae.VAE(d_z=4, hidden=(64,))
 
     def loss(x):
-        time.sleep(0.005)  # so that no machine is done before the last kill
+        time.sleep(0.01)  # so that no machine is done before the last kill
         return -model.elbo(data.binarize(x)).mean()
 
-    print("started", flush=True)
     train.fit(model, loss, x, epochs=30, checkpoint=sys.argv[1])
     checkpoints.save(sys.argv[1] + ".final", model)
 """)
@@ -48,23 +47,31 @@ def test_killed_three_times_it_ends_with_the_same_weights(tmp_path):
         env = {**os.environ, "OMP_NUM_THREADS": "1"}
         return subprocess.Popen([sys.executable, "-c", RUN, tmp_path / name], stdout=subprocess.PIPE, env=env)
 
+    def epochs_done():
+        path = tmp_path / "killed"
+        return len(checkpoints.read(path)[1]["history"]["loss"]) if path.exists() else 0
+
     assert start("whole").wait() == 0
-    dice, kills = random.Random(0), 0
-    for delay in (0.02, dice.uniform(0.1, 0.5), dice.uniform(0.3, 0.8)):
+    dice, done = random.Random(0), 0
+    for _ in range(3):
         process = start("killed")
-        process.stdout.readline()  # imports are done, training begins
-        time.sleep(delay)
+        while epochs_done() == done:  # go on for an epoch at least, then die anywhere, in a save for example
+            assert process.poll() is None
+            time.sleep(0.005)
+        time.sleep(dice.uniform(0, 0.3))
         process.send_signal(signal.SIGKILL)
-        kills += process.wait() == -signal.SIGKILL
-    assert kills == 3
+        assert process.wait() == -signal.SIGKILL
+        assert done < epochs_done() < 30
+        done = epochs_done()
     assert not (tmp_path / "killed.final").exists()
     assert start("killed").wait() == 0
     whole, killed = (checkpoints.read(tmp_path / f"{name}.final")[0] for name in ("whole", "killed"))
     assert all(torch.equal(whole[name], killed[name]) for name in whole)
 
 
-def test_interrupted_run_resumes_exactly(tmp_path):
-    """In one process: stopped in the middle of every epoch in turn, with a test function that draws numbers."""
+@pytest.mark.parametrize("stopped_in", [0, 1, 2])
+def test_interrupted_run_resumes_exactly(tmp_path, stopped_in):
+    """In one process: stopped in each epoch in turn, with a test function that draws numbers."""
     whole = small()
     history = train(whole, test=lambda: torch.rand(()).item())
     model, count = None, 0
@@ -76,7 +83,7 @@ def test_interrupted_run_resumes_exactly(tmp_path):
         def loss(x):
             nonlocal count
             count += 1
-            if count == 1 and epoch is not None:
+            if epoch is not None and count == 1 + 2 * epoch:  # two steps make an epoch
                 raise KeyboardInterrupt
             return -model.elbo(x).mean()
 
@@ -84,8 +91,11 @@ def test_interrupted_run_resumes_exactly(tmp_path):
         return fit(model, loss, x, epochs=3, checkpoint=tmp_path / "run", test=lambda: torch.rand(()).item())
 
     with pytest.raises(KeyboardInterrupt):
-        stop_in_epoch(0)
+        stop_in_epoch(stopped_in)
+    if stopped_in:
+        assert len(checkpoints.read(tmp_path / "run")[1]["history"]["loss"]) == stopped_in
     resumed = stop_in_epoch(None)
+    assert count == 2 * (3 - stopped_in)  # only the missing epochs were run
     assert resumed.loss == history.loss and resumed.test == history.test
     assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), model.parameters(), strict=True))
     again = stop_in_epoch(0)  # a finished run is only read
@@ -105,8 +115,19 @@ def test_card_tells_how_the_weights_came_about(tmp_path):
 
 def test_another_architecture_or_setting_is_refused(tmp_path):
     train(small(), tmp_path / "run")
+    another = VAE(d_x=20, d_z=2, hidden=(8,))
+    with pytest.raises(ValueError, match=r"run was made with hidden=\[16\], this run has \[8\]"):
+        train(another, tmp_path / "run")
     with pytest.raises(ValueError, match=r"run is of another architecture: decoder.0.bias is \(16,\) there and \(8,\)"):
-        train(VAE(d_x=20, d_z=2, hidden=(8,)), tmp_path / "run")
+        checkpoints.load_weights(another, checkpoints.read(tmp_path / "run")[0], tmp_path / "run")
+    relu = VAE(d_x=20, d_z=2, hidden=(16,), activation="relu")
+    before = [parameter.clone() for parameter in relu.parameters()]
+    with pytest.raises(ValueError, match=r"run was made with activation='tanh', this run has 'relu'"):
+        train(relu, tmp_path / "run")
+    assert all(torch.equal(a, b) for a, b in zip(before, relu.parameters(), strict=True))
+    checkpoints.save(tmp_path / "weights", small())
+    with pytest.raises(ValueError, match="weights holds weights but no run"):
+        train(small(), tmp_path / "weights")
     with pytest.raises(ValueError, match=r"run was made with lr=0.002, this run has 0.001"):
         train(small(), tmp_path / "run", lr=0.001)
 
@@ -156,6 +177,20 @@ def test_nan_loss_stops_and_keeps_the_last_good_checkpoint(tmp_path):
     assert all(torch.isfinite(t.float()).all() for t in tensors.values())
 
 
+def test_weights_that_became_nan_are_never_saved(tmp_path):
+    """A finite loss with a nan gradient at the very last step of an epoch: no later loss tells of it."""
+    weight, steps = torch.nn.Linear(1, 1, bias=False), 0
+
+    def loss(x):
+        nonlocal steps
+        steps += 1
+        return weight.weight.sum() + (0 * torch.sqrt(0 * weight.weight).sum() if steps == 4 else 0)
+
+    with pytest.raises(FloatingPointError, match=r"a weight became .* last step of epoch 2; .*run keeps epoch 1"):
+        fit(weight, loss, torch.zeros(4, 1), epochs=3, batch_size=2, checkpoint=tmp_path / "run")
+    assert torch.isfinite(checkpoints.read(tmp_path / "run")[0]["model.weight"]).all()
+
+
 def test_history_is_a_few_lines(tmp_path):
     history = train(small(), epochs=40)
     assert len(repr(history).splitlines()) <= 7 and "40 epochs in" in repr(history)
@@ -198,6 +233,9 @@ def test_schedules(tmp_path):
         (lambda: fit(small(), lambda x: 0, torch.zeros(2, 20, device="meta"), epochs=1), "model is on cpu and .* meta"),
         (lambda: pick_device("cuda:77"), "device 'cuda:77' is not there; this machine has cpu"),
         (lambda: pick_device("gpu"), "device 'gpu' is not there"),
+        (lambda: pick_device("hpu"), "device 'hpu' is not there"),
+        (lambda: train(small(), lr=float("inf")), "lr must be above 0 and finite"),
+        (lambda: train(small(), epochs=True), "epochs must be .*; got True"),
     ],
 )
 def test_bad_input_gets_one_clear_sentence(call, words):

@@ -1,6 +1,7 @@
 """Models on disk: safetensors (never pickle) with a card that says how the weights came about."""
 
 import contextlib
+import functools
 import hashlib
 import json
 import os
@@ -38,7 +39,7 @@ def save(
     tensors |= {f"state.{name}": t for name, t in (state or {}).items()}
     tensors = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
     card = {"model": type(model).__name__, "config": getattr(model, "config", {}), **provenance(), **card}
-    text = json.dumps(card, sort_keys=True)
+    text = json.dumps(card, sort_keys=True, allow_nan=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
     os.close(handle)
@@ -95,6 +96,7 @@ def load_weights(model: nn.Module, tensors: dict[str, Tensor], path: str | Path)
     model.load_state_dict({name: t.to(ours[name].dtype) for name, t in theirs.items()})
 
 
+@functools.cache
 def provenance() -> dict[str, str]:
     """Versions of vaecore, Python and torch, and the commit where vaecore lies in a git checkout."""
     try:
@@ -102,11 +104,13 @@ def provenance() -> dict[str, str]:
     except PackageNotFoundError:
         number = "unknown"
     commit = "unknown"
+    here, environment = Path(__file__), {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}
+    tracked = ["git", "ls-files", "--error-unmatch", here.name]  # else it is somebody else's repository
+    describe = ["git", "describe", "--always", "--dirty", "--abbrev=12", "--match="]
+    options = dict(cwd=here.parent, env=environment, capture_output=True, text=True, check=True, timeout=10)
     with contextlib.suppress(OSError, subprocess.SubprocessError):
-        describe = ["git", "describe", "--always", "--dirty", "--abbrev=12", "--match="]
-        here = Path(__file__).parent
-        run = subprocess.run(describe, cwd=here, capture_output=True, text=True, check=True, timeout=10)
-        commit = run.stdout.strip()
+        subprocess.run(tracked, **options)
+        commit = subprocess.run(describe, **options).stdout.strip()
     return {
         "vaecore": number,
         "commit": commit,

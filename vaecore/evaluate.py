@@ -47,6 +47,8 @@ def _log_mean_weight(model, x: Tensor, y: Tensor | None, n_samples: int, rows: i
 def _log_weights(model, x: Tensor, y: Tensor | None, k: int) -> Tensor:
     """log p(x,z)/q(z|x) at k draws of z from q for each image, (K, B); with y all three are given y."""
     posterior = model.encode(x, y)
+    if posterior.mu.ndim != 2:
+        raise ValueError("y is missing: without it this model has one q(z|x,y) for every class.")
     q = Gaussian(posterior.mu.expand(k, -1, -1), posterior.log_var.expand(k, -1, -1))
     z = q.rsample()  # (K, B, Z)
     prior = Gaussian.standard(z.shape[-1], device=z.device)
@@ -84,7 +86,7 @@ def active_units(
 def classification_error(model, x: Tensor, y: Tensor, *, batch_size: int = 1000) -> float:
     """The share of the images x whose model.classify(x) is not their class y (N,): from 0 to 1."""
     wrong = [model.classify(x_part) != y_part for x_part, y_part in _parts(x, y, batch_size)]
-    return torch.cat(wrong).double().mean().item()
+    return torch.cat(wrong).cpu().double().mean().item()
 
 
 class Spread(NamedTuple):
@@ -113,11 +115,33 @@ def _parts(x: Tensor, y: Tensor | None, size: int):
 def seeded(seed: int, device: torch.device | str = "cpu"):
     """Within the block draws come from this seed; after it the caller's random state is as it was."""
     device = torch.device(device)
-    mps = torch.mps.get_rng_state() if device.type == "mps" else None  # fork_rng knows the CPU and CUDA
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)
-        try:
-            yield
-        finally:
-            if mps is not None:
-                torch.mps.set_rng_state(mps)
+    before = rng_state(device)
+    torch.default_generator.manual_seed(seed)  # torch.manual_seed would reseed every other device as well
+    if device.type == "cuda":
+        with torch.cuda.device(device):
+            torch.cuda.manual_seed(seed)
+    if device.type == "mps":
+        torch.mps.manual_seed(seed)
+    try:
+        yield
+    finally:
+        set_rng_state(before, device)
+
+
+def rng_state(device: torch.device) -> dict[str, Tensor]:
+    """The random state of the CPU and, where that is another one, of the device."""
+    state = {"cpu": torch.get_rng_state()}
+    if device.type == "cuda":
+        state["cuda"] = torch.cuda.get_rng_state(device)
+    if device.type == "mps":
+        state["mps"] = torch.mps.get_rng_state()
+    return state
+
+
+def set_rng_state(state: dict[str, Tensor], device: torch.device) -> None:
+    """Back to what `rng_state` gave for this device."""
+    torch.set_rng_state(state["cpu"])
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(state["cuda"], device)
+    if device.type == "mps":
+        torch.mps.set_rng_state(state["mps"])

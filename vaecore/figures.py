@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import matplotlib
 import numpy as np
+import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -110,7 +111,12 @@ def show_digits(ax: Axes, images: Tensor, n_columns: int, shape: tuple[int, int]
     images = images.detach().cpu()
     if images.ndim != 2 or images.shape[1] != shape[0] * shape[1]:
         raise ValueError(f"images must have shape (N, {shape[0] * shape[1]}); got {tuple(images.shape)}.")
-    pixels = (images.numpy() / 255 if not images.is_floating_point() else images.numpy()).reshape(-1, *shape)
+    if images.dtype not in (torch.uint8, torch.bool) and not images.is_floating_point():
+        raise TypeError(f"images must be floats in [0, 1], bools or uint8; got {images.dtype}.")
+    images = images / 255 if images.dtype == torch.uint8 else images.float()
+    if len(images) and not (images.min() >= 0 and images.max() <= 1):
+        raise ValueError(f"images must lie in [0, 1]; got values from {images.min():g} to {images.max():g}.")
+    pixels = images.numpy().reshape(-1, *shape)
     blank = np.zeros((-len(pixels) % n_columns, *shape), dtype=pixels.dtype)
     pixels = np.concatenate([pixels, blank])
     rows = pixels.reshape(-1, n_columns, *shape).swapaxes(1, 2)

@@ -4,6 +4,7 @@
 """
 
 import argparse
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,7 +66,7 @@ def check_value(name: str, model: VAE) -> float:
     """The recipe's mean loss, in nats, on the first 500 test digits that travel along; the card records it."""
     digits = data.mnist(root=PACKAGED)
     with torch.no_grad(), evaluate.seeded(0):
-        return _recipe(name).loss(model.cpu(), data.binarize(digits.x_test[:500])).item()
+        return _recipe(name).loss(copy.deepcopy(model).cpu(), data.binarize(digits.x_test[:500])).item()
 
 
 def _recipe(name: str) -> Recipe:

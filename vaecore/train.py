@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from . import checkpoints
 from .data import batches
-from .evaluate import seeded
+from .evaluate import rng_state, seeded, set_rng_state
 
 
 @dataclass
@@ -58,7 +58,7 @@ def fit(
     device = _check(model, tensors, epochs, batch_size, lr, schedule)
     precision = _precision(precision, model, device)
     settings = dict(epochs=epochs, batch_size=batch_size, lr=lr, schedule=schedule, seed=seed, precision=precision)
-    settings["tensors"] = _fingerprint(tensors)
+    settings |= dict(device=device.type, tensors=_fingerprint(tensors))
     optimizer = torch.optim.Adam(model.parameters(), lr=lr, fused=True)
     history = History(setting=f"{len(tensors[0]):,} images an epoch, on {device}, {precision}")
     n_steps = -(-len(tensors[0]) // batch_size)
@@ -80,7 +80,7 @@ def fit(
                     optimizer.step()
                     losses[step] = value.detach()
                     bar.update()
-                _stop_unless_finite(losses, epoch, checkpoint)
+                _stop_unless_finite(losses, model, epoch, checkpoint)
                 with seeded(seed, device):
                     history.test.append(math.nan if test is None else float(test()))
                 history.loss.append(losses.mean().item())
@@ -88,7 +88,8 @@ def fit(
                 bar.set_postfix_str(f"epoch {epoch + 1}/{epochs}, loss {history.loss[-1]:.2f}")
                 if checkpoint is not None:
                     state = _state(model, optimizer, device)
-                    record = {n: getattr(history, n) for n in ("loss", "test", "seconds")}
+                    untested = [None if math.isnan(value) else value for value in history.test]  # JSON has no nan
+                    record = dict(loss=history.loss, test=untested, seconds=history.seconds)
                     checkpoints.save(checkpoint, model, state, data=data, fit=settings, history=record)
     return history
 
@@ -104,7 +105,7 @@ def pick_device(name: str = "auto") -> torch.device:
     try:
         device = torch.device(name)
         torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
+    except (RuntimeError, AssertionError, ImportError, TypeError) as error:
         raise ValueError(f"device {name!r} is not there; this machine has {_devices()}.") from error
     return device
 
@@ -118,10 +119,10 @@ def _check(model, tensors, epochs, batch_size, lr, schedule) -> torch.device:
     if schedule not in ("cosine", "constant"):
         raise ValueError(f"schedule must be 'cosine' or 'constant'; got {schedule!r}.")
     for name, value in (("epochs", epochs), ("batch_size", batch_size)):
-        if not isinstance(value, int) or value < 1:
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             raise ValueError(f"{name} must be a whole number of at least 1; got {value!r}.")
-    if not lr > 0:
-        raise ValueError(f"lr must be above 0; got {lr!r}.")
+    if not 0 < lr < math.inf:
+        raise ValueError(f"lr must be above 0 and finite; got {lr!r}.")
     if not tensors or len(tensors[0]) == 0:
         raise ValueError("fit needs at least one tensor of training data with at least one row.")
     device = next(model.parameters()).device
@@ -142,57 +143,59 @@ def _precision(name: str, model: nn.Module, device: torch.device) -> str:
     return "bf16" if native and width >= 256 else "fp32"
 
 
-def _stop_unless_finite(losses: Tensor, epoch: int, checkpoint: str | Path | None) -> None:
+def _stop_unless_finite(losses: Tensor, model: nn.Module, epoch: int, checkpoint: str | Path | None) -> None:
     # one look an epoch: a look at every step would make the host wait for the device
     bad = (~torch.isfinite(losses)).nonzero()
     if len(bad):
         step = int(bad[0])
-        kept = f"{checkpoint} keeps epoch {epoch}" if checkpoint is not None and epoch else "nothing was saved yet"
-        raise FloatingPointError(
-            f"the loss became {losses[step].item()} at step {step + 1} of epoch {epoch + 1}; {kept}; try a smaller lr."
-        )
+        what = f"the loss became {losses[step].item()} at step {step + 1} of epoch {epoch + 1}"
+    elif not all(torch.isfinite(parameter).all() for parameter in model.parameters()):
+        what = f"a weight became infinite or nan at the last step of epoch {epoch + 1}"  # no later loss to tell of it
+    else:
+        return
+    kept = f"{checkpoint} keeps epoch {epoch}" if checkpoint is not None and epoch else "nothing was saved yet"
+    raise FloatingPointError(f"{what}; {kept}; try a smaller lr.")
 
 
 def _state(model: nn.Module, optimizer: torch.optim.Optimizer, device: torch.device) -> dict[str, Tensor]:
     """All that a resumed run needs beside the weights: Adam's moments and the random state."""
-    state = {"rng": torch.get_rng_state()}
-    if device.type == "cuda":
-        state["rng_cuda"] = torch.cuda.get_rng_state(device)
-    if device.type == "mps":
-        state["rng_mps"] = torch.mps.get_rng_state()
+    state = {f"rng.{name}": value for name, value in rng_state(device).items()}
     for name, parameter in model.named_parameters():
         state |= {f"adam.{name}.{key}": value for key, value in optimizer.state[parameter].items()}
     return state
 
 
 def _resume(path: Path, model, optimizer, history: History, settings: dict, device: torch.device) -> None:
+    """Everything is compared first, so that a refused resume leaves the model as it was."""
     tensors, card = checkpoints.read(path)
-    checkpoints.load_weights(model, tensors, path)
-    theirs = card.get("fit", {})
-    for name, value in settings.items():
+    if "fit" not in card:
+        raise ValueError(f"{path} holds weights but no run to go on with; choose another file.")
+    theirs = card["fit"] | dict(model=card["model"]) | card["config"]
+    ours = settings | dict(model=type(model).__name__) | getattr(model, "config", {})
+    for name, value in ours.items():
         if theirs.get(name) != value:
             raise ValueError(
                 f"{path} was made with {name}={theirs.get(name)!r}, this run has {value!r}; "
                 "delete it or choose another file."
             )
-    for name in ("loss", "test", "seconds"):
-        getattr(history, name).extend(card["history"][name])
+    checkpoints.load_weights(model, tensors, path)
+    record = card["history"]
+    history.loss.extend(record["loss"])
+    history.test.extend(math.nan if value is None else value for value in record["test"])
+    history.seconds.extend(record["seconds"])
     for name, parameter in model.named_parameters():
         prefix = f"state.adam.{name}."
         optimizer.state[parameter] = {
             n.removeprefix(prefix): t.to(parameter.device) for n, t in tensors.items() if n.startswith(prefix)
         }
-    torch.set_rng_state(tensors["state.rng"])
-    if device.type == "cuda" and "state.rng_cuda" in tensors:
-        torch.cuda.set_rng_state(tensors["state.rng_cuda"], device)
-    if device.type == "mps" and "state.rng_mps" in tensors:
-        torch.mps.set_rng_state(tensors["state.rng_mps"])
+    prefix = "state.rng."
+    set_rng_state({n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}, device)
 
 
 def _fingerprint(tensors: tuple[Tensor, ...]) -> str:
     digest = hashlib.sha256()
     for tensor in tensors:
-        digest.update(str(tuple(tensor.shape)).encode())
+        digest.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
     return digest.hexdigest()[:16]
 

@@ -42,13 +42,18 @@ class VAE(nn.Module):
     ) -> None:
         super().__init__()
         check_architecture(activation, hidden, d_x=d_x, d_z=d_z)
+        if d_y < 0:
+            raise ValueError(f"d_y must be 0, for no condition, or more; got {d_y}.")
         self.d_x, self.d_z, self.d_y = d_x, d_z, d_y
         self.config = dict(d_x=d_x, d_z=d_z, hidden=list(hidden), d_y=d_y, activation=activation)
         self.encoder = mlp(d_x + d_y, tuple(hidden), 2 * d_z, activation)
         self.decoder = mlp(d_z + d_y, tuple(reversed(hidden)), d_x, activation)
 
     def encode(self, x: Tensor, y: Tensor | None = None) -> Gaussian:
-        """q(z|x), or q(z|x,y): a Gaussian over (B, Z), for images x of shape (B, D) in [0, 1]."""
+        """q(z|x), or q(z|x,y): a Gaussian over (B, Z), for images x of shape (B, D) in [0, 1].
+
+        Raises ValueError or TypeError for another shape or type and, on the CPU, for values outside [0, 1].
+        """
         check_rows(x, self.d_x)
         check_unit_interval(x)
         mu, log_var = self.encoder(self._join(x, y)).chunk(2, dim=-1)
@@ -101,7 +106,7 @@ class Regressor(nn.Module):
     def __init__(self, d_x: int, d_y: int, hidden: tuple[int, ...] = (500, 500), activation: str = "tanh") -> None:
         super().__init__()
         check_architecture(activation, hidden, d_x=d_x, d_y=d_y)
-        self.d_y = d_y
+        self.d_x, self.d_y = d_x, d_y
         self.config = dict(d_x=d_x, d_y=d_y, hidden=list(hidden), activation=activation)
         self.net = mlp(d_y, tuple(reversed(hidden)), d_x, activation)
 
@@ -112,12 +117,16 @@ class Regressor(nn.Module):
 
     def log_likelihood(self, x: Tensor, y: Tensor) -> Tensor:
         """log p(x|y), exact, (B,), in nats: to be set beside evaluate.log_evidence of a conditional VAE."""
+        check_rows(x, self.d_x)
+        check_unit_interval(x)
         return self.predict(y).log_prob(x)
 
 
 def check_architecture(activation: str, hidden: tuple[int, ...], **sizes: int) -> None:
     if activation not in ACTIVATIONS:
         raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}; got {activation!r}.")
+    if isinstance(hidden, int):
+        raise TypeError(f"hidden must be a sequence of layer sizes, such as (500, 500); got {hidden}.")
     for name, size in (*sizes.items(), *(("hidden", h) for h in hidden)):
         if size < 1:
             raise ValueError(f"{name} must be at least 1; got {size}.")

@@ -71,13 +71,13 @@ def data():
         sys.exit(f"build: {error}")
     print(digits, flush=True)
     if not digits.is_full:  # no network: the chapters need not find that out again, one by one
-        os.environ.setdefault("VAECORE_DATA", str(Path(data.__file__).parent / "digits"))
+        os.environ["VAECORE_DATA"] = str(Path(data.__file__).parent / "digits")
     return {"data": repr(digits).rsplit(", on ", 1)[0], "bytes": data.fingerprint(digits)}
 
 
 def execution_key(facts):
     """All that a chapter's outputs depend on besides its cells, which jupyter-cache looks at by itself."""
-    return [facts, fingerprint(ROOT / "vaecore", ROOT / "requirements.txt")]
+    return [facts, fingerprint(ROOT / "vaecore", ROOT / "requirements.txt", ROOT / "_config.yml", __file__)]
 
 
 def keep_or_drop_executions(cache, key):
@@ -162,7 +162,7 @@ def main():
     parser.add_argument("--page", help="only this chapter, such as 02_kl; links to other chapters then only warn")
     options = parser.parse_args()
     if os.environ.get("VAECORE_DATA"):  # chapters run in another folder than the terminal's
-        os.environ["VAECORE_DATA"] = str(Path(os.environ["VAECORE_DATA"]).absolute())
+        os.environ["VAECORE_DATA"] = str(Path(os.environ["VAECORE_DATA"]).expanduser().absolute())
     out = options.out.absolute()
     (out / "_build").mkdir(parents=True, exist_ok=True)
     with open(out / "_build" / ".lock", "w") as lock:

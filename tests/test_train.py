@@ -146,6 +146,29 @@ def test_damaged_checkpoint_is_refused(tmp_path, damage):
         checkpoints.load(tmp_path / "missing")
 
 
+def test_reading_while_another_writes(tmp_path):
+    """Each read sees one whole file, the old one or the new one, never parts of both."""
+    write = """
+import itertools, sys
+from vaecore import checkpoints, vae
+models = [vae.VAE(d_x=20, d_z=2, hidden=(16,)) for _ in range(2)]
+for model in itertools.cycle(models):
+    checkpoints.save(sys.argv[1], model)
+    print("saved", flush=True)
+"""
+    with subprocess.Popen([sys.executable, "-c", write, tmp_path / "weights"], stdout=subprocess.PIPE) as writer:
+        try:
+            writer.stdout.readline()
+            os.set_blocking(writer.stdout.fileno(), False)
+            end = time.monotonic() + 4
+            while time.monotonic() < end:
+                checkpoints.read(tmp_path / "weights")  # raises ValueError for a mixture: its checksum is wrong
+                writer.stdout.read()
+            assert writer.poll() is None
+        finally:
+            writer.kill()
+
+
 def test_failed_save_keeps_the_previous_file(tmp_path, monkeypatch):
     path = checkpoints.save(tmp_path / "weights", small(0))
     before = path.read_bytes()

@@ -17,10 +17,10 @@ from safetensors.torch import load as deserialize
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from .m2 import M2
+from .m2 import M1M2, M2
 from .vae import VAE, Regressor
 
-MODELS = {"VAE": VAE, "Regressor": Regressor, "M2": M2}
+MODELS = {"VAE": VAE, "Regressor": Regressor, "M2": M2, "M1M2": M1M2.from_config}
 
 
 def save(
@@ -36,7 +36,8 @@ def save(
     `dtype` (torch.float16, say) is what the weights are stored in; they come back as float32.
     """
     path = Path(path)
-    tensors = {f"model.{name}": t.to(dtype or t.dtype) for name, t in model.state_dict().items()}
+    weights = model.state_dict().items()
+    tensors = {f"model.{name}": t.to(dtype) if dtype and t.is_floating_point() else t for name, t in weights}
     tensors |= {f"state.{name}": t for name, t in (state or {}).items()}
     tensors = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
     card = {"model": type(model).__name__, "config": getattr(model, "config", {}), **provenance(), **card}

@@ -151,7 +151,13 @@ class M1M2(nn.Module):
                 f"got {m2.likelihood!r} and d_x={m2.d_x}."
             )
         self.m1, self.m2 = m1.requires_grad_(False), m2
+        self.config = dict(m1=m1.config, m2=m2.config, active=active.tolist())
         self.register_buffer("active", active.nonzero()[:, 0])
+
+    @classmethod
+    def from_config(cls, m1: dict, m2: dict, active: list[bool]) -> "M1M2":
+        """An untrained one of the sizes in another's `config`."""
+        return cls(VAE(**m1), M2(**m2), torch.tensor(active))
 
     def features(self, x: Tensor) -> Gaussian:
         """q(z1|x) of the active latents, over (B, A): its draws are what m2 learns from, its mean is classified."""

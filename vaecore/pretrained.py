@@ -5,24 +5,28 @@
 
 import argparse
 import copy
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from . import checkpoints, data, evaluate
-from .train import fit
-from .vae import VAE
+from .m2 import M1M2, M2, semi_supervised_loss
+from .splits import label_split, pixel_split
+from .train import History, fit
+from .vae import VAE, Regressor
 
 WEIGHTS = Path(__file__).parent / "weights"
 PACKAGED = Path(__file__).parent / "digits"
+M2_HOW = dict(batch_size=500, precision="bf16")
 
 
-def vae_loss(model: VAE, x: Tensor) -> Tensor:
+def vae_loss(model: VAE, x: Tensor, y: Tensor | None = None) -> Tensor:
     """Minus the ELBO, averaged over the batch, in nats. Eq. m1-loss."""
-    return -model.elbo(x).mean()
+    return -model.elbo(x, y).mean()
 
 
 def autoencoder_loss(model: VAE, x: Tensor) -> Tensor:
@@ -31,42 +35,132 @@ def autoencoder_loss(model: VAE, x: Tensor) -> Tensor:
     return -model.decode(code).log_prob(x).mean()
 
 
+def regressor_loss(model: Regressor, x: Tensor, y: Tensor) -> Tensor:
+    """Minus log p(x|y) without a latent, averaged over the batch, in nats."""
+    return -model.log_likelihood(x, y).mean()
+
+
+def unlabelled_loss(model: M2 | M1M2, x: Tensor) -> Tensor:
+    """Minus M2's bound for images, or for features, without labels, averaged over the batch, in nats."""
+    if isinstance(model, M1M2):
+        return -model.m2.unlabelled_bound(model.features(x).rsample()).mean()
+    return -model.unlabelled_bound(x).mean()
+
+
+def split_bits(images: Tensor, given: str) -> tuple[Tensor, Tensor]:
+    """The bits to predict, x, and those given, y, of images (B, 784) uint8; `given` as in pixel_split."""
+    to_see, to_predict = (rows.to(images.device) for rows in pixel_split(given))
+    bits = data.binarize(images)
+    return bits[:, to_predict], bits[:, to_see]
+
+
+def fit_semi_supervised(
+    model: M2 | M1M2, digits: data.Digits, n_labelled: int, draw: int, alpha: float = 0.1, **how
+) -> History:
+    """Train an M2 on the training images' bits, or the M2 of an M1+M2 on its features, with n_labelled labels.
+
+    A step sees up to 100 labelled images beside its batch of unlabelled ones. `draw` picks the labels; `how` goes to
+    fit.
+    """
+    labelled, unlabelled = label_split(digits.y_train, n_labelled, seed=draw)
+    x_l, y_l = digits.x_train[labelled], digits.y_train[labelled]
+    counts = dict(n_labelled=n_labelled, n_unlabelled=len(unlabelled))
+    m2 = model.m2 if isinstance(model, M1M2) else model
+
+    def see(images: Tensor) -> Tensor:
+        bits = data.binarize(images)
+        return bits if m2 is model else model.features(bits).rsample()
+
+    def loss(images: Tensor) -> Tensor:
+        some = torch.randperm(n_labelled, device=x_l.device)[:100]
+        return semi_supervised_loss(m2, see(x_l[some]), y_l[some], see(images), alpha=alpha, **counts)
+
+    return fit(m2, loss, digits.x_train[unlabelled], **how)
+
+
 @dataclass(frozen=True)
 class Recipe:
-    """All it takes to make one model from the training images."""
+    """All it takes to make one model from the training images.
 
-    make: Callable[[], VAE]
-    loss: Callable[[VAE, Tensor], Tensor]
+    `loss(model, images)`, of uint8 images (B, 784), is minimised and stands in the card. With n_labelled the model is
+    an M2, or an M1+M2, that is shown so many labels. `how` goes to `fit`.
+    """
+
+    make: Callable[[data.Digits], nn.Module]
+    loss: Callable[[nn.Module, Tensor], Tensor]
     epochs: int
+    n_labelled: int = 0
+    how: dict = field(default_factory=dict)
 
-    def train(self, x_train: Tensor, seed: int = 0) -> VAE:
-        """A new model, trained on uint8 images (N, D) on their device, binarised anew at every step."""
-        with evaluate.seeded(seed, x_train.device):
-            model = self.make().to(x_train.device)
-        fit(model, lambda x: self.loss(model, data.binarize(x)), x_train, epochs=self.epochs, seed=seed)
+    def train(self, digits: data.Digits, seed: int = 0) -> nn.Module:
+        """A new model, on the device of the digits, whose bits are drawn anew at every step."""
+        device = digits.x_train.device
+        with evaluate.seeded(seed, device):
+            model = self.make(digits).to(device)
+        how = dict(precision="fp32", seed=seed, epochs=self.epochs) | self.how
+        if self.n_labelled:
+            fit_semi_supervised(model, digits, self.n_labelled, draw=seed, **how)
+        else:
+            fit(model, lambda images: self.loss(model, images), digits.x_train, **how)
         return model
 
 
+def on_bits(loss: Callable[..., Tensor], given: str = "") -> Callable[[nn.Module, Tensor], Tensor]:
+    """The loss of what a model sees of uint8 images: their bits or, where pixels are `given`, x and y of split_bits."""
+    return lambda model, images: loss(model, *(split_bits(images, given) if given else (data.binarize(images),)))
+
+
+def completer(given: str) -> Callable[[data.Digits], VAE]:
+    """Makes the conditional VAE that completes a picture of which some pixels are `given`."""
+    d_y, d_x = (len(rows) for rows in pixel_split(given))
+    return lambda digits: VAE(d_x=d_x, d_z=20, hidden=(200, 200), d_y=d_y)
+
+
+def regressor(given: str) -> Callable[[data.Digits], Regressor]:
+    """Makes the completer's decoder without its z."""
+    d_y, d_x = (len(rows) for rows in pixel_split(given))
+    return lambda digits: Regressor(d_x=d_x, d_y=d_y, hidden=(200, 200))
+
+
+def stack(digits: data.Digits) -> M1M2:
+    """Trains an M1 and sets an untrained M2 on those of its latents that are active on the training images."""
+    m1 = M1.train(digits)
+    active = evaluate.active_units(m1, data.binarize(digits.x_train))
+    return M1M2(m1, M2(d_x=int(active.sum()), d_z=50, hidden=(300,), likelihood="gaussian"), active)
+
+
+M1 = Recipe(lambda digits: VAE(d_z=50, hidden=(500, 500)), on_bits(vae_loss), epochs=75, how=dict(precision="bf16"))
 RECIPES = {
-    "m1-2d": Recipe(lambda: VAE(d_z=2, hidden=(256, 256)), vae_loss, epochs=60),
-    "autoencoder-2d": Recipe(lambda: VAE(d_z=2, hidden=(256, 256)), autoencoder_loss, epochs=60),
+    "m1-2d": Recipe(lambda digits: VAE(d_z=2, hidden=(256, 256)), on_bits(vae_loss), epochs=60),
+    "autoencoder-2d": Recipe(lambda digits: VAE(d_z=2, hidden=(256, 256)), on_bits(autoencoder_loss), epochs=60),
+    "m2": Recipe(
+        lambda digits: M2(d_z=50, hidden=(256,)), on_bits(unlabelled_loss), epochs=60, n_labelled=1000, how=M2_HOW
+    ),
+    "m2-2d": Recipe(
+        lambda digits: M2(d_z=2, hidden=(256,)), on_bits(unlabelled_loss), epochs=60, n_labelled=1000, how=M2_HOW
+    ),
+    "m1m2": Recipe(stack, on_bits(unlabelled_loss), epochs=200, n_labelled=100, how=M2_HOW),
 }
+for name in ("column", "left", "upper left"):
+    key = name.replace(" ", "-")
+    RECIPES[f"cvae-{key}"] = Recipe(completer(name), on_bits(vae_loss, given=name), epochs=60)
+    RECIPES[f"regressor-{key}"] = Recipe(regressor(name), on_bits(regressor_loss, given=name), epochs=20)
 
 
-def pretrained(name: str, x_train: Tensor) -> VAE:
-    """The model whose weights travel along, on the device of x_train; without them it is trained on x_train."""
+def pretrained(name: str, digits: data.Digits) -> nn.Module:
+    """The model whose weights travel along, on the device of the digits; without them it is trained on the digits."""
     recipe = _recipe(name)
     path = WEIGHTS / f"{name}.safetensors"
     if path.exists():
-        return checkpoints.load(path, x_train.device)[0]
-    return recipe.train(x_train)
+        return checkpoints.load(path, digits.x_train.device)[0]
+    return recipe.train(digits)
 
 
-def check_value(name: str, model: VAE) -> float:
+def check_value(name: str, model: nn.Module) -> float:
     """The recipe's mean loss, in nats, on the first 500 test digits that travel along; the card records it."""
     digits = data.mnist(root=PACKAGED)
     with torch.no_grad(), evaluate.seeded(0):
-        return _recipe(name).loss(copy.deepcopy(model).cpu(), data.binarize(digits.x_test[:500])).item()
+        return _recipe(name).loss(copy.deepcopy(model).cpu(), digits.x_test[:500]).item()
 
 
 def _recipe(name: str) -> Recipe:
@@ -82,14 +176,19 @@ def main() -> None:
     digits = data.mnist()
     if not digits.is_full:
         parser.error("the whole of MNIST is needed; set VAECORE_DATA to it, or connect for the download.")
-    recipe, made_by = RECIPES[name], checkpoints.provenance()
-    model = recipe.train(digits.x_train)
+    recipe, made_by, start = RECIPES[name], checkpoints.provenance(), time.perf_counter()
+    model = recipe.train(digits)
+    seconds = round(time.perf_counter() - start)
     with torch.no_grad(), evaluate.seeded(0):
         for parameter in model.parameters():
             parameter.copy_(parameter.half())  # the card's numbers are those of the weights as stored
-        test_loss = recipe.loss(model, data.binarize(digits.x_test)).item()
+        test_loss = recipe.loss(model, digits.x_test).item()
     card = dict(command=f"python -m vaecore.pretrained {name}", data=str(digits), seed=0, epochs=recipe.epochs)
-    card |= made_by | dict(test_loss=test_loss, check_value=check_value(name, model))
+    card |= made_by | dict(seconds=seconds, test_loss=test_loss, check_value=check_value(name, model))
+    if recipe.n_labelled:
+        with evaluate.seeded(0):
+            error = evaluate.classification_error(model, data.binarize(digits.x_test), digits.y_test)
+        card |= dict(n_labelled=recipe.n_labelled, test_error=error)
     checkpoints.save(WEIGHTS / f"{name}.safetensors", model, dtype=torch.float16, **card)
 
 

@@ -1,0 +1,53 @@
+"""What was published, and what our recorded runs came to: one JSON file a run, written by `benchmarks.reproduce`."""
+
+import functools
+import json
+from pathlib import Path
+
+from .evaluate import Spread, spread
+
+RESULTS = Path(__file__).parents[1] / "benchmarks" / "results"
+LABELS = (100, 600, 1000, 3000)
+# Test error in per cent on MNIST by number of labels, arXiv:1406.5298, table 1. None: not given there.
+PUBLISHED = {
+    "NN": (25.81, 11.44, 10.7, 6.04),
+    "CNN": (22.98, 7.68, 6.45, 3.35),
+    "TSVM": (16.81, 6.16, 5.38, 3.45),
+    "CAE": (13.47, 6.3, 4.77, 3.22),
+    "MTC": (12.03, 5.13, 3.64, 2.57),
+    "AtlasRBF": (8.10, None, 3.68, None),
+    "M1+TSVM": (11.82, 5.72, 4.24, 3.49),
+    "M2": (11.97, 4.94, 3.60, 3.92),
+    "M1+M2": (3.33, 2.59, 2.40, 2.18),
+}
+
+
+@functools.cache
+def _all(folder: Path) -> tuple[dict, ...]:
+    return tuple(json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json")))
+
+
+def runs(row: str, labels: int | None = None) -> list[dict]:
+    """The records of a row's runs, in the order of their draws; with `labels`, of those with so many labels.
+
+    A record holds `value` (an error in per cent, or nats) and how it came about: command, commit, seed, device,
+    seconds, data and settings.
+    """
+    found = [run for run in _all(RESULTS) if run["row"] == row and labels in (None, run["labels"])]
+    return sorted(found, key=lambda run: run["draw"])
+
+
+def result(row: str, labels: int | None = None) -> Spread | None:
+    """Mean, standard deviation and number of a row's runs; None where there is none yet."""
+    found = runs(row, labels)
+    return spread(run["value"] for run in found) if found else None
+
+
+def cell(row: str, labels: int | None = None) -> str:
+    """The result as a table shows it, such as "5.21 ± 0.32 (3 runs)"; "not run yet" where there is none."""
+    found = result(row, labels)
+    if found is None:
+        return "not run yet"
+    if found.n == 1:
+        return f"{found.mean:.2f} (1 run)"
+    return f"{found.mean:.2f} ± {found.std:.2f} ({found.n} runs)"

@@ -1,0 +1,191 @@
+"""The papers' results, one command a run: `python -m benchmarks.reproduce m2 --labels 100 --draw 0 --device auto`.
+
+`python -m benchmarks.reproduce ablation` (or `table1`) makes every run of that table that is missing; `--summary`
+prints what there is beside the published figures. A run writes one JSON file into benchmarks/results; one that was
+killed goes on from its last epoch, kept in benchmarks/state.
+"""
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vaecore import checkpoints, data, evaluate, records
+from vaecore.m2 import M1M2, M2
+from vaecore.pretrained import fit_semi_supervised, pretrained
+from vaecore.splits import label_split
+from vaecore.train import fit, pick_device
+
+STATE = Path(__file__).parent / "state"
+PUBLISHED = {"m2": "M2", "m1m2": "M1+M2"}  # the names that the paper's table gives our rows
+
+
+class NoEntropy(M2):
+    """M2 whose bound for an image without a label lacks the entropy of q(y|x)."""
+
+    def unlabelled_bound(self, x: Tensor) -> Tensor:
+        return (self.log_q_y(x).T.exp() * self._bound(x, y=None)).sum(0)
+
+
+class SampledY(M2):
+    """M2 that draws one class for an image without a label, where it should add up over all."""
+
+    def unlabelled_bound(self, x: Tensor) -> Tensor:
+        log_q_y = self.log_q_y(x)
+        y = torch.distributions.Categorical(logits=log_q_y).sample()
+        return self._bound(x, y) - (log_q_y.exp() * log_q_y).sum(-1)
+
+
+def semi_supervised(model: M2 | M1M2, digits: data.Digits, labels: int, draw: int, **how) -> None:
+    fit_semi_supervised(model, digits, labels, draw, seed=draw, **how)
+
+
+def classifier_only(model: M2 | M1M2, digits: data.Digits, labels: int, draw: int, **how) -> None:
+    """Trains q(y|x) on the labelled images alone."""
+    labelled, _ = label_split(digits.y_train, labels, seed=draw)
+    m2 = model.m2 if isinstance(model, M1M2) else model
+
+    def loss(images: Tensor, y: Tensor) -> Tensor:
+        bits = data.binarize(images)
+        return F.nll_loss(m2.log_q_y(bits if m2 is model else model.features(bits).rsample()), y)
+
+    fit(m2, loss, digits.x_train[labelled], digits.y_train[labelled], seed=draw, **how)
+
+
+def apart(model: M2, digits: data.Digits, labels: int, draw: int, *, epochs: int, batch_size: int, **how) -> None:
+    """J and the classifier take turns, a step each, as in the code of the source's [3]."""
+    labelled, unlabelled = label_split(digits.y_train, labels, seed=draw)
+    x_l, y_l = digits.x_train[labelled], digits.y_train[labelled]
+    n, turns = len(digits.x_train), 0
+
+    def loss(images: Tensor) -> Tensor:
+        nonlocal turns
+        turns += 1
+        some = torch.randperm(labels, device=x_l.device)[:100]
+        x, y = data.binarize(x_l[some]), y_l[some]
+        if turns % 2 == 0:
+            return 0.1 * F.nll_loss(model.log_q_y(x), y)
+        labelled_sum = labels * model.labelled_bound(x, y).mean()
+        return -(labelled_sum + (n - labels) * model.unlabelled_bound(data.binarize(images)).mean()) / n
+
+    steps = -(-len(unlabelled) // batch_size)
+    assert steps % 2 == 0, "an epoch must have an even number of steps, so that a resumed run keeps its turn"
+    fit(model, loss, digits.x_train[unlabelled], epochs=2 * epochs, batch_size=batch_size, seed=draw, **how)
+
+
+def m1m2(digits: data.Digits) -> M1M2:
+    """The M1 that travels along, and an untrained M2 on the latents that it uses."""
+    stack = pretrained("m1m2", digits)
+    stack.m2 = M2(**stack.m2.config).to(digits.x_train.device)
+    return stack
+
+
+@dataclass(frozen=True)
+class Row:
+    """How a row's model is made and trained; its value is the test error in per cent."""
+
+    make: Callable[[data.Digits], M2 | M1M2]
+    train: Callable[..., None]
+    how: dict
+
+
+LONG = dict(epochs=30, batch_size=500, precision="bf16")
+SHORT = dict(epochs=1000, batch_size=100, precision="fp32", lr=1e-3)  # 100 labels: one step an epoch
+ROWS = {
+    "m2": Row(lambda digits: M2(), semi_supervised, LONG),
+    "m2_no_entropy": Row(lambda digits: NoEntropy(), semi_supervised, LONG),
+    "m2_no_alpha": Row(lambda digits: M2(), partial(semi_supervised, alpha=0.0), LONG),
+    "m2_sampled_y": Row(lambda digits: SampledY(), semi_supervised, LONG),
+    "m2_apart": Row(lambda digits: M2(), apart, LONG),
+    "m2_classifier_only": Row(lambda digits: M2(), classifier_only, SHORT),
+    "m1m2": Row(m1m2, semi_supervised, LONG | dict(epochs=250)),
+    "m1_classifier": Row(m1m2, classifier_only, SHORT),
+}
+DRAWS = {100: 5, 600: 3, 1000: 3, 3000: 3}
+TABLES = {
+    "table1": [(row, n, draw) for row in ("m1m2", "m2", "m1_classifier") for n in DRAWS for draw in range(DRAWS[n])],
+    "ablation": [(row, 100, draw) for draw in range(3) for row in ROWS if row.startswith("m2")],
+}
+
+
+def run(name: str, labels: int, draw: int, device: str) -> Path:
+    """Make one run and write its record; the path of the record, or of the one that is there already."""
+    path = records.RESULTS / f"{name}-{labels}-{draw}.json"
+    if path.exists():
+        return path
+    row, made_by, start = ROWS[name], checkpoints.provenance(), time.perf_counter()
+    digits = data.mnist(device=pick_device(device))
+    if not digits.is_full:
+        raise SystemExit("the whole of MNIST is needed; set VAECORE_DATA to it, or connect for the download.")
+    with evaluate.seeded(draw, digits.x_train.device):
+        model = row.make(digits).to(digits.x_train.device)
+    state = STATE / f"{path.stem}.safetensors"
+    row.train(model, digits, labels, draw, checkpoint=state, **row.how)
+    with evaluate.seeded(0, digits.x_test.device):
+        x_test = data.binarize(digits.x_test)
+    error = 100 * evaluate.classification_error(model, x_test, digits.y_test)
+    seconds = sum(checkpoints.read(state)[1]["history"]["seconds"])
+    record = dict(row=name, labels=labels, draw=draw, seed=draw, value=error, unit="test error in per cent")
+    record |= dict(command=f"python -m benchmarks.reproduce {name} --labels {labels} --draw {draw} --device {device}")
+    record |= dict(device=str(digits.x_train.device), threads=torch.get_num_threads(), data=str(digits))
+    record |= dict(seconds=round(seconds), settings=row.how) | made_by
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    os.replace(part, path)
+    state.unlink()
+    print(f"{path.name}: {error:.2f} %, {time.perf_counter() - start:.0f} s", flush=True)
+    return path
+
+
+def summary() -> list[dict]:
+    """One entry for each row and number of labels of which there are runs."""
+    entries = []
+    for name in ROWS:
+        for i, labels in enumerate(records.LABELS):
+            runs, result = records.runs(name, labels), records.result(name, labels)
+            if result is None:
+                continue
+            published = records.PUBLISHED[PUBLISHED[name]][i] if name in PUBLISHED else None
+            std = result.std if result.n > 1 else None  # JSON has no nan
+            entry = dict(row=name, labels=labels, runs=result.n, mean=result.mean, std=std, published=published)
+            entries.append(entry | dict(commits=sorted({r["commit"] for r in runs})))
+    return entries
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("row", nargs="?", choices=[*ROWS, *TABLES], help="a row, or a table: all its missing runs")
+    parser.add_argument("--labels", type=int, choices=records.LABELS, default=100)
+    parser.add_argument("--draw", type=int, default=0, help="the number of the label draw, also the run's seed")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--summary", action="store_true", help="print what the recorded runs came to")
+    parser.add_argument("--json", action="store_true", help="the summary as JSON")
+    args = parser.parse_args()
+    if args.json and args.summary:
+        json.dump(summary(), sys.stdout, indent=1)
+        print()
+    elif args.summary:
+        for entry in summary():
+            published = "" if entry["published"] is None else f"published {entry['published']}"
+            print(
+                f"{entry['row']:20} N={entry['labels']:<5} {records.cell(entry['row'], entry['labels']):24} {published}"
+            )
+    elif args.row is None:
+        parser.error("name a row or a table, or ask for --summary.")
+    else:
+        for job in TABLES.get(args.row, [(args.row, args.labels, args.draw)]):
+            run(*job, args.device)
+
+
+if __name__ == "__main__":
+    main()

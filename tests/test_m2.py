@@ -171,6 +171,15 @@ def test_m1m2_goes_through_both(stack):
     torch.testing.assert_close(drawn, stack.decode(stack.m2.generate(4, torch.arange(4)).rsample()).mean)
 
 
+def test_m1m2_can_be_saved_and_loaded(stack, digits, tmp_path):
+    path = checkpoints.save(tmp_path / "stack.safetensors", stack, dtype=torch.float16)
+    loaded, card = checkpoints.load(path)
+    assert card["model"] == "M1M2" and loaded.config == stack.config and loaded.active.dtype == torch.int64
+    halved = {name: t.half().float() if t.is_floating_point() else t for name, t in stack.state_dict().items()}
+    assert all(torch.equal(t, halved[name]) for name, t in loaded.state_dict().items())
+    assert not any(p.requires_grad for p in loaded.m1.parameters())
+
+
 def test_m1m2_trains_m2_and_leaves_m1_as_it_is(stack, digits):
     """Also the baseline, a plain classifier on M1's features: the same net, q(y|z1), and the last term of J alone."""
     x, y = (digits.x_train[:16] > 127).float(), digits.y_train[:16]

@@ -1,0 +1,153 @@
+"""The papers' runs: their records, their summary, and the models that the ablation is made of."""
+
+import dataclasses
+import json
+import math
+
+import pytest
+import torch
+
+from benchmarks import reproduce
+from vaecore import data, evaluate, pretrained, records
+from vaecore.m2 import M2
+
+RECORDS = sorted(records.RESULTS.glob("*.json"))
+BITS = (torch.arange(4 * 6).reshape(4, 6) % 5 % 2).float()
+
+
+@pytest.fixture
+def results(tmp_path, monkeypatch):
+    monkeypatch.setattr(records, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(reproduce, "STATE", tmp_path / "state")
+    yield tmp_path / "results"
+    records._all.cache_clear()
+
+
+@pytest.fixture
+def packaged(digits, monkeypatch):
+    """A tenth of the digits that travel along pass for the whole of MNIST, and a run takes one epoch."""
+    few = dataclasses.replace(digits, x_train=digits.x_train[:1000], y_train=digits.y_train[:1000])
+    monkeypatch.setattr(data, "FULL", (len(few.x_train), len(few.x_test)))
+    monkeypatch.setattr(data, "mnist", lambda device: few)
+    for name, row in reproduce.ROWS.items():
+        how = row.how | dict(epochs=2, batch_size=100 if name != "m2_apart" else 90)  # 900 unlabelled: 10 steps
+        monkeypatch.setitem(reproduce.ROWS, name, dataclasses.replace(row, how=how))
+    return few
+
+
+def write(folder, row, labels, draw, value):
+    folder.mkdir(exist_ok=True)
+    record = dict(row=row, labels=labels, draw=draw, value=value, commit="abc")
+    (folder / f"{row}-{labels}-{draw}.json").write_text(json.dumps(record))
+
+
+def test_results_are_told_with_their_spread(results):
+    assert records.cell("m2", 100) == "not run yet" and records.result("m2", 100) is None
+    for draw, value in enumerate([4.0, 5.0, 9.0]):
+        write(results, "m2", 100, draw, value)
+    write(results, "m2", 600, 0, 3.25)
+    records._all.cache_clear()
+    assert records.cell("m2", 100) == "6.00 ± 2.65 (3 runs)" and records.cell("m2", 600) == "3.25 (1 run)"
+    assert [run["value"] for run in records.runs("m2", 100)] == [4, 5, 9]
+    assert len(records.runs("m2")) == 4 and records.runs("m1m2") == []
+    first, second = reproduce.summary()
+    assert first == dict(
+        row="m2", labels=100, runs=3, mean=6.0, std=pytest.approx(7**0.5), published=11.97, commits=["abc"]
+    )
+    assert second["std"] is None and second["published"] == 4.94
+
+
+@pytest.mark.parametrize("name", reproduce.ROWS)
+def test_a_run_leaves_its_record(name, results, packaged):
+    path = reproduce.run(name, 100, 1, "cpu")
+    record = json.loads(path.read_text())
+    assert 0 < record["value"] < 95  # better than guessing
+    assert record["command"] == f"python -m benchmarks.reproduce {name} --labels 100 --draw 1 --device cpu"
+    assert (record["row"], record["labels"], record["draw"]) == (name, 100, 1)
+    assert {"commit", "seed", "device", "seconds", "data", "settings", "torch"} <= set(record)
+    assert not list(reproduce.STATE.iterdir()) and not list(results.glob("*.part"))
+    assert reproduce.run(name, 100, 1, "cpu") == path and json.loads(path.read_text()) == record
+
+
+def test_a_killed_run_goes_on(results, packaged, monkeypatch):
+    whole = json.loads(reproduce.run("m2_apart", 100, 0, "cpu").read_text())
+    (results / "m2_apart-100-0.json").unlink()
+    save, calls = pretrained.checkpoints.save, []
+
+    def dies(*args, **kwargs):
+        save(*args, **kwargs)
+        calls.append(args)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(reproduce.checkpoints, "save", dies)
+        reproduce.run("m2_apart", 100, 0, "cpu")
+    assert not list(results.glob("*.json")) and len(list(reproduce.STATE.iterdir())) == 1
+    again = json.loads(reproduce.run("m2_apart", 100, 0, "cpu").read_text())
+    assert again["value"] == whole["value"]
+
+
+@pytest.mark.parametrize("path", RECORDS, ids=lambda path: path.stem)
+def test_recorded_runs_say_how_they_came_about(path):
+    record = json.loads(path.read_text())
+    assert path.stem == f"{record['row']}-{record['labels']}-{record['draw']}"
+    assert record["settings"] == reproduce.ROWS[record["row"]].how, "made with other settings: run it again"
+    assert not record["commit"].endswith("-dirty") and record["commit"] != "unknown"
+    assert record["data"].startswith("MNIST: 60,000 training and 10,000 test digits")
+    assert 0 < record["value"] < 100 and record["seconds"] > 0
+
+
+@torch.no_grad()
+def test_the_ablation_lacks_what_it_says():
+    torch.manual_seed(0)
+    settings = dict(d_x=6, d_z=2, hidden=(5,), n_classes=3)
+    whole = M2(**settings)
+    for parameter in whole.parameters():
+        parameter.normal_(std=0.5)
+    without, sampled = reproduce.NoEntropy(**settings), reproduce.SampledY(**settings)
+    for model in (without, sampled):
+        model.load_state_dict(whole.state_dict())
+
+    def mean_of(model, n=20_000):
+        with evaluate.seeded(0):
+            return model.unlabelled_bound(BITS.repeat(n, 1)).reshape(n, -1).mean(0)
+
+    entropy = torch.distributions.Categorical(logits=whole.log_q_y(BITS)).entropy()
+    torch.testing.assert_close(mean_of(whole) - mean_of(without), entropy, rtol=0, atol=1e-3)
+    torch.testing.assert_close(mean_of(sampled), mean_of(whole), rtol=0, atol=0.05)  # only its gradient errs
+
+
+def test_apart_takes_turns(packaged, monkeypatch):
+    """Odd steps leave q(y|x) to J, even ones touch nothing else: counted by the gradients that arrive."""
+    model, seen = M2(hidden=(16,)), []
+    fit = reproduce.fit
+
+    def spy(module, loss, *tensors, **how):
+        def watched(*batch):
+            value = loss(*batch)
+            grads = torch.autograd.grad(value, list(module.parameters()), retain_graph=True, allow_unused=True)
+            seen.append(
+                {n.split(".")[0] for (n, _), g in zip(module.named_parameters(), grads, strict=True) if g is not None}
+            )
+            return value
+
+        return fit(module, watched, *tensors, **how)
+
+    monkeypatch.setattr(reproduce, "fit", spy)
+    reproduce.apart(model, packaged, 100, 0, epochs=1, batch_size=90)
+    assert seen[0::2] == [{"classifier", "encoder", "decoder"}] * 10 and seen[1::2] == [{"classifier"}] * 10
+
+
+def test_the_paper_s_table_is_whole():
+    assert all(len(row) == len(records.LABELS) for row in records.PUBLISHED.values())
+    assert set(reproduce.PUBLISHED.values()) <= set(records.PUBLISHED)
+    assert math.isnan(evaluate.spread([1.0]).std)
+
+
+@pytest.mark.parametrize("arguments", [[], ["m3"], ["m2", "--labels", "50"]])
+def test_bad_commands_are_refused(arguments, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["reproduce", *arguments])
+    with pytest.raises(SystemExit):
+        reproduce.main()
+    assert "error: " in capsys.readouterr().err

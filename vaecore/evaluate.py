@@ -56,10 +56,10 @@ def _log_weights(model, x: Tensor, y: Tensor | None, k: int) -> Tensor:
 
 
 def iwae_bound(model, x: Tensor, y: Tensor | None = None, *, k: int) -> Tensor:
-    """One estimate of the importance-weighted bound on log p(x), or on log p(x|y), (B,), in nats. arXiv:1509.00519.
+    """One estimate of the importance-weighted bound on log p(x), or log p(x|y), (B,), in nats. Eq. iwae-bound.
 
     The log of the mean of k weights p(x,z)/q(z|x): the ELBO at k = 1, and tighter with every further draw. Its
-    gradient is that of its expectation, each z moving with mu and sigma. Raises ValueError for k below 1.
+    gradient is that of its expectation, each z moving with mu and sigma. arXiv:1509.00519. ValueError for k below 1.
     """
     if k < 1:
         raise ValueError(f"k must be at least 1; got {k}.")

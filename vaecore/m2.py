@@ -75,12 +75,12 @@ class M2(nn.Module):
         return Bernoulli(out) if self.likelihood == "bernoulli" else Gaussian(*out.chunk(2, dim=-1))
 
     def labelled_bound(self, x: Tensor, y: Tensor) -> Tensor:
-        """A one-sample estimate of a lower bound on log p(x,y), (B,), in nats: the paper's -L(x,y), sec. 3.1.2."""
+        """A one-sample estimate of a lower bound on log p(x,y), (B,), in nats: -L(x,y). Eq. m2-labelled; sec. 3.1.2."""
         check_labels(y, self.n_classes, len(x))
         return self._bound(x, y)
 
     def unlabelled_bound(self, x: Tensor) -> Tensor:
-        """A one-sample estimate of a lower bound on log p(x), (B,), in nats: the paper's -U(x), sec. 3.1.2.
+        """A one-sample estimate of a lower bound on log p(x), (B,), in nats: -U(x). Eq. m2-unlabelled; sec. 3.1.2.
 
         The sum over the classes is exact; each class has its own draw of z.
         """
@@ -120,7 +120,7 @@ class M2(nn.Module):
 def semi_supervised_loss(
     model: M2, x_l: Tensor, y_l: Tensor, x_u: Tensor, *, n_labelled: int, n_unlabelled: int, alpha: float = 0.1
 ) -> Tensor:
-    """J^alpha / N, a scalar, in nats per image: all that M2 minimises, N = n_labelled + n_unlabelled. Sec. 3.1.2.
+    """J^alpha / N, a scalar, in nats per image: all that M2 minimises, N = n_labelled + n_unlabelled. Eq. m2-objective.
 
     Each batch may have any size: its mean, times the number of such images there are, stands for their full sum.
     The last term is alpha times the mean over the labelled images of -log q(y|x); the paper's alpha is N times ours.

@@ -66,7 +66,7 @@ class VAE(nn.Module):
         return Bernoulli(at_least_float32(self.decoder(self._join(z, y))))
 
     def elbo(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        """A one-sample estimate of the evidence lower bound, (B,), in nats. Eq. elbo."""
+        """A one-sample estimate of the evidence lower bound, (B,), in nats. Eq. elbo; with y, Eq. cvae-elbo."""
         posterior = self.encode(x, y)
         likelihood = self.decode(posterior.rsample(), y)
         return likelihood.log_prob(x) - posterior.kl()

@@ -98,7 +98,7 @@ class Row:
     how: dict
 
 
-LONG = dict(epochs=30, batch_size=500, precision="bf16")
+LONG = dict(epochs=20, batch_size=500, precision="bf16")
 SHORT = dict(epochs=1000, batch_size=100, precision="fp32", lr=1e-3)  # 100 labels: one step an epoch
 ROWS = {
     "m2": Row(lambda digits: M2(), semi_supervised, LONG),

@@ -22,6 +22,7 @@ from .vae import VAE, Regressor
 WEIGHTS = Path(__file__).parent / "weights"
 PACKAGED = Path(__file__).parent / "digits"
 M2_HOW = dict(batch_size=500, precision="bf16")
+LABEL_HOW = M2_HOW | dict(alpha=10.0)  # ten thousand labels, and their term well heard: these show what y and z are
 
 
 def vae_loss(model: VAE, x: Tensor, y: Tensor | None = None) -> Tensor:
@@ -40,11 +41,16 @@ def regressor_loss(model: Regressor, x: Tensor, y: Tensor) -> Tensor:
     return -model.log_likelihood(x, y).mean()
 
 
-def unlabelled_loss(model: M2 | M1M2, x: Tensor) -> Tensor:
-    """Minus M2's bound for images, or for features, without labels, averaged over the batch, in nats."""
-    if isinstance(model, M1M2):
-        return -model.m2.unlabelled_bound(model.features(x).rsample()).mean()
-    return -model.unlabelled_bound(x).mean()
+def seen(model: M2 | M1M2, images: Tensor) -> tuple[M2, Tensor]:
+    """The M2 of the model, and what it sees of uint8 images: their bits or, on an M1, a draw of their features."""
+    bits = data.binarize(images)
+    return (model.m2, model.features(bits).rsample()) if isinstance(model, M1M2) else (model, bits)
+
+
+def unlabelled_loss(model: M2 | M1M2, images: Tensor) -> Tensor:
+    """Minus M2's bound for uint8 images without labels, averaged over the batch, in nats."""
+    m2, x = seen(model, images)
+    return -m2.unlabelled_bound(x).mean()
 
 
 def split_bits(images: Tensor, given: str) -> tuple[Tensor, Tensor]:
@@ -65,17 +71,13 @@ def fit_semi_supervised(
     labelled, unlabelled = label_split(digits.y_train, n_labelled, seed=draw)
     x_l, y_l = digits.x_train[labelled], digits.y_train[labelled]
     counts = dict(n_labelled=n_labelled, n_unlabelled=len(unlabelled))
-    m2 = model.m2 if isinstance(model, M1M2) else model
-
-    def see(images: Tensor) -> Tensor:
-        bits = data.binarize(images)
-        return bits if m2 is model else model.features(bits).rsample()
 
     def loss(images: Tensor) -> Tensor:
         some = torch.randperm(n_labelled, device=x_l.device)[:100]
-        return semi_supervised_loss(m2, see(x_l[some]), y_l[some], see(images), alpha=alpha, **counts)
+        (m2, x), (_, x_u) = seen(model, x_l[some]), seen(model, images)
+        return semi_supervised_loss(m2, x, y_l[some], x_u, alpha=alpha, **counts)
 
-    return fit(m2, loss, digits.x_train[unlabelled], **how)
+    return fit(getattr(model, "m2", model), loss, digits.x_train[unlabelled], **how)
 
 
 @dataclass(frozen=True)
@@ -134,12 +136,12 @@ RECIPES = {
     "m1-2d": Recipe(lambda digits: VAE(d_z=2, hidden=(256, 256)), on_bits(vae_loss), epochs=60),
     "autoencoder-2d": Recipe(lambda digits: VAE(d_z=2, hidden=(256, 256)), on_bits(autoencoder_loss), epochs=60),
     "m2": Recipe(
-        lambda digits: M2(d_z=50, hidden=(256,)), on_bits(unlabelled_loss), epochs=60, n_labelled=1000, how=M2_HOW
+        lambda digits: M2(d_z=50, hidden=(256,)), unlabelled_loss, epochs=60, n_labelled=10_000, how=LABEL_HOW
     ),
     "m2-2d": Recipe(
-        lambda digits: M2(d_z=2, hidden=(256,)), on_bits(unlabelled_loss), epochs=60, n_labelled=1000, how=M2_HOW
+        lambda digits: M2(d_z=2, hidden=(256,)), unlabelled_loss, epochs=60, n_labelled=10_000, how=LABEL_HOW
     ),
-    "m1m2": Recipe(stack, on_bits(unlabelled_loss), epochs=200, n_labelled=100, how=M2_HOW),
+    "m1m2": Recipe(stack, unlabelled_loss, epochs=200, n_labelled=100, how=M2_HOW),
 }
 for name in ("column", "left", "upper left"):
     key = name.replace(" ", "-")

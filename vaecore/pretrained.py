@@ -136,7 +136,7 @@ RECIPES = {
     "m1-2d": Recipe(lambda digits: VAE(d_z=2, hidden=(256, 256)), on_bits(vae_loss), epochs=60),
     "autoencoder-2d": Recipe(lambda digits: VAE(d_z=2, hidden=(256, 256)), on_bits(autoencoder_loss), epochs=60),
     "m2": Recipe(
-        lambda digits: M2(d_z=50, hidden=(256,)), unlabelled_loss, epochs=60, n_labelled=10_000, how=LABEL_HOW
+        lambda digits: M2(d_z=10, hidden=(256,)), unlabelled_loss, epochs=60, n_labelled=10_000, how=LABEL_HOW
     ),
     "m2-2d": Recipe(
         lambda digits: M2(d_z=2, hidden=(256,)), unlabelled_loss, epochs=60, n_labelled=10_000, how=LABEL_HOW

@@ -17,7 +17,7 @@ CHAPTERS = sorted(name for name in PAGES if re.match(r"\d\d_", name))
 SOURCES = {path.stem: path.read_text() for path in sorted((ROOT / "vaecore").glob("*.py")) if path.stem != "__init__"}
 LAYERS = [
     {"distributions"},
-    {"data", "vae", "splits", "m2", "evaluate"},
+    {"data", "vae", "splits", "m2", "evaluate", "records"},
     {"train", "checkpoints", "figures", "diagrams", "pretrained"},
     {"explorer"},
 ]

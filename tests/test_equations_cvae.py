@@ -73,6 +73,95 @@ def test_cvae_elbo(kind, monkeypatch):
     torch.testing.assert_close(torch.stack(log_p_y).exp().sum(-1), torch.ones(len(conditions)).double())
 
 
+def of_class(model: VAE, number: int) -> tuple[torch.Tensor, Normal]:
+    """log p(x|z,y) on the grid, (G, 8), and q(z|x,y), from the nets alone, for one class of three."""
+    row = torch.eye(3, dtype=torch.float64)[number]
+
+    def nets(net, rows):
+        return net(torch.cat([rows, row.expand(len(rows), 3)], dim=-1))
+
+    mu, log_var = nets(model.encoder, IMAGES).chunk(2, -1)
+    log_likelihood = TorchBernoulli(logits=nets(model.decoder, Z)[:, None]).log_prob(IMAGES).sum(-1)
+    return log_likelihood, Normal(mu, torch.exp(log_var / 2))
+
+
+@pytest.mark.parametrize("number", range(3))
+@torch.no_grad()
+def test_cvae_derivation(number):
+    """Line 1 by a posterior normalised on the grid, lines 2 and 3 by sums, line 4 by the package's KL."""
+    model, y = tiny(3), torch.full((8,), number)
+    log_likelihood, q = of_class(model, number)
+    log_joint = log_likelihood + PRIOR.log_prob(Z)
+    log_evidence = log_joint.logsumexp(0) + math.log(DZ)
+    log_posterior = log_joint - log_evidence
+    log_q = q.log_prob(Z[:, None]).squeeze(-1)  # (G, 8)
+
+    def expect(f):
+        return (log_q.exp() * f).sum(0) * DZ
+
+    line_1 = expect(log_q - log_posterior)
+    line_3 = expect(log_q - log_likelihood - PRIOR.log_prob(Z)) + log_evidence
+    ours = torch.stack([model.decode(Z, y[:1].expand(len(Z))).log_prob(image) for image in IMAGES], dim=1)
+    line_4 = model.encode(IMAGES, y).kl() - expect(ours) + log_evidence
+    torch.testing.assert_close(line_3, line_1)
+    torch.testing.assert_close(line_4, line_1)
+    assert (line_1 > 1e-3).all()
+
+
+@pytest.mark.parametrize("y", [-1.0, 1.0])
+def test_cvae_toy_posterior(y):
+    """The joint density, integrated over z for the evidence and divided by it for the posterior."""
+    c, s, x = 1.5, 0.5, torch.tensor(0.5, dtype=torch.float64)
+    z = Z.squeeze(-1)
+    joint = (PRIOR.log_prob(Z).squeeze(-1) + Normal(z + c * y, s).log_prob(x)).exp()
+    evidence = Normal(c * y, torch.tensor(1 + s**2).double().sqrt()).log_prob(x).exp()
+    torch.testing.assert_close(joint.sum() * DZ, evidence)
+    mean, variance = (x - c * y) / (1 + s**2), torch.tensor(s**2 / (1 + s**2)).double()
+    torch.testing.assert_close(joint / evidence, Normal(mean, variance.sqrt()).log_prob(z).exp())
+
+
+@pytest.mark.parametrize("number", range(3))
+@torch.no_grad()
+def test_cvae_conditional_prior(number):
+    """With the KL to N(m(y), t(y)^2) the bound is E_q[log p(x,z|y)/q], on the grid, and lies below log p(x|y)."""
+    model, y = tiny(3), torch.full((8,), number)
+    log_likelihood, q = of_class(model, number)
+    m, t = torch.tensor([[-1.0, 0.5], [0.3, 1.7], [2.0, 0.8]], dtype=torch.float64)[number]
+    log_prior = Normal(m, t).log_prob(Z)
+    log_q = q.log_prob(Z[:, None]).squeeze(-1)
+    exact = (log_q.exp() * (log_likelihood + log_prior - log_q)).sum(0) * DZ
+    prior = Gaussian(m.expand(8, 1), 2 * t.log().expand(8, 1))
+    bound = (log_q.exp() * log_likelihood).sum(0) * DZ - model.encode(IMAGES, y).kl(prior)
+    torch.testing.assert_close(bound, exact)
+    assert (bound < (log_likelihood + log_prior).logsumexp(0) + math.log(DZ)).all()
+
+
+def test_cvae_whitening():
+    """The package's KL between two Gaussians, against torch's KL of the whitened one to N(0, 1)."""
+    torch.manual_seed(0)
+    mu, log_var, m, log_t2 = torch.randn(4, 50, 3, dtype=torch.float64)
+    sigma, t = torch.exp(log_var / 2), torch.exp(log_t2 / 2)
+    whitened = kl_divergence(Normal((mu - m) / t, sigma / t), Normal(0.0, 1.0)).sum(-1)
+    torch.testing.assert_close(Gaussian(mu, log_var).kl(Gaussian(m, log_t2)), whitened, check_dtype=False)
+
+
+@torch.no_grad()
+def test_cvae_label_worth():
+    """p(x|y) by quadrature, p(y|x) by Bayes' rule on a table of all images and classes."""
+    model = tiny(3)
+    log_p = torch.stack(
+        [(of_class(model, k)[0] + PRIOR.log_prob(Z)).logsumexp(0) + math.log(DZ) for k in range(3)]
+    )  # log p(x|y), (3, 8)
+    joint = log_p.exp() / 3  # p(x, y)
+    p_x = joint.sum(0)
+    gain = log_p - p_x.log()
+    torch.testing.assert_close(gain, (joint / p_x).log() + math.log(3))
+    assert (gain <= math.log(3)).all() and (gain < 0).any()
+    ours = torch.stack([evaluate.log_evidence(model, IMAGES, torch.full((8,), k), n_samples=20_000) for k in range(3)])
+    ours = ours - (ours.logsumexp(0) - math.log(3))
+    torch.testing.assert_close(ours, gain, rtol=0, atol=0.03, check_dtype=False)
+
+
 @torch.no_grad()
 def test_cvae_regressor():
     """The likelihood of independent bits: a product of probabilities, summing to 1 over all images for each y."""

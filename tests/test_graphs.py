@@ -1,0 +1,162 @@
+"""The three graphs of chapter 5 say what the source's dot texts say: Graphviz itself reads both, and we compare."""
+
+import ast
+import json
+import subprocess
+from collections import Counter
+from pathlib import Path
+
+import manuscript as ms
+import pytest
+
+from vaecore import diagrams
+
+CHAPTER = Path(__file__).parents[1] / "book" / "05_cvae.md"
+SOURCE = {  # as printed in the study note, each with its counterpart in the chapter
+    "fig-cvae-model": """digraph {
+    rankdir=TB;
+    bgcolor=transparent;
+    subgraph cluster_A {
+        N -> z [style=dotted];
+        {z y} -> x;
+        N [label="N(0, 1)" shape=plaintext];
+    }
+    theta -> x;
+    theta [label="θ"];
+}""",
+    "fig-cvae-training": """digraph CVAE {
+    rankdir=LR;
+    bgcolor=transparent;
+    subgraph cluster_CVAE {
+        graph [label="CVAE"];
+        {x y} -> Encoder -> Pr;
+        Pr [label="Pr(z|x,y)"];
+        Pr -> z [style=dotted];
+        {z "y'"} -> Decoder -> "x'";
+        Encoder [shape=rect label="Encoder (Q)"];
+        Decoder [shape=rect label="Decoder (R)"];
+        {rank=same x y}
+        {rank=same z "y'"}
+        "y'" [label=y];
+    }
+}""",
+    "fig-cvae-testing": """digraph CVAE {
+    rankdir=LR;
+    bgcolor=transparent;
+    subgraph cluster_test {
+        graph [label="(testing mode)"];
+        Normal -> z [style=dotted];
+        {z y} -> Decoder_t -> "x'";
+        Decoder_t [shape=rect label="Decoder (R)"];
+        Normal [label="N(0, 1)"];
+    }
+}""",
+}
+
+
+def read(dot: str) -> dict:
+    """What a dot text says, colours apart: direction, nodes, edges with their styles, clusters, ranks."""
+    command = [diagrams._dot(), "-Tdot_json"]
+    run = subprocess.run(command, input=dot, capture_output=True, text=True, encoding="utf-8", check=True)
+    graph = json.loads(run.stdout)
+    things = graph.get("objects", [])
+    names = {thing["_gvid"]: thing["name"] for thing in things}
+    nodes = [thing for thing in things if "nodes" not in thing and "subgraphs" not in thing]
+    parts = [thing for thing in things if thing not in nodes]
+
+    def members(part: dict) -> frozenset[str]:
+        return frozenset(names[number] for number in part.get("nodes", []))
+
+    return {
+        "rankdir": graph.get("rankdir"),
+        "nodes": {n["name"]: (n["label"].replace(r"\N", n["name"]), n.get("shape", "ellipse")) for n in nodes},
+        "edges": Counter(
+            (names[e["tail"]], names[e["head"]], e.get("style", "solid"), e.get("label", ""))
+            for e in graph.get("edges", [])
+        ),
+        "clusters": {p["name"]: (p.get("label", ""), members(p)) for p in parts if p["name"].startswith("cluster")},
+        "ranks": Counter((p["rank"], members(p)) for p in parts if "rank" in p),
+    }
+
+
+def graphs(text: str) -> dict[str, str]:
+    """The dot texts of a chapter by the names of their figures."""
+    found = {}
+    for cell in ms.cells(text):
+        name = ((cell.options.get("mystnb") or {}).get("figure") or {}).get("name")
+        for call in (node for node in ast.walk(ast.parse(cell.body)) if isinstance(node, ast.Call)):
+            if getattr(call.func, "attr", "") == "graph":
+                found[name] = ast.literal_eval(call.args[0])
+    return found
+
+
+def test_the_chapter_holds_the_three_graphs():
+    assert set(graphs(CHAPTER.read_text(encoding="utf-8"))) == set(SOURCE)
+
+
+@pytest.mark.parametrize("name", SOURCE)
+def test_a_graph_says_what_the_source_says(name):
+    assert read(graphs(CHAPTER.read_text(encoding="utf-8"))[name]) == read(SOURCE[name])
+
+
+@pytest.mark.parametrize("name", SOURCE)
+def test_a_graph_is_drawn_whole(name):
+    dot = graphs(CHAPTER.read_text(encoding="utf-8"))[name]
+    said, svg = read(dot), str(diagrams.graph(dot, alt="One of the three graphs."))
+    drawn = [svg.count(f'class="{kind}"') for kind in ("node", "edge", "cluster")]
+    assert drawn == [len(said["nodes"]), said["edges"].total(), len(said["clusters"])]
+    assert svg.count("stroke-dasharray") == 1  # the draw of z
+
+
+def test_the_reading_is_complete():
+    """By hand from the source's first graph, so that a reader blind to something is found out."""
+    assert read(SOURCE["fig-cvae-model"]) == {
+        "rankdir": "TB",
+        "nodes": {
+            "N": ("N(0, 1)", "plaintext"),
+            "z": ("z", "ellipse"),
+            "y": ("y", "ellipse"),
+            "x": ("x", "ellipse"),
+            "theta": ("θ", "ellipse"),
+        },
+        "edges": Counter(
+            {
+                ("N", "z", "dotted", ""): 1,
+                ("z", "x", "solid", ""): 1,
+                ("y", "x", "solid", ""): 1,
+                ("theta", "x", "solid", ""): 1,
+            }
+        ),
+        "clusters": {"cluster_A": ("", frozenset({"N", "z", "y", "x"}))},
+        "ranks": Counter(),
+    }
+
+
+@pytest.mark.parametrize(
+    "name, old, new",
+    [
+        ("fig-cvae-model", "    }\n    theta -> x;", "    theta -> x;\n    }"),  # theta into the box
+        ("fig-cvae-model", " [style=dotted]", ""),
+        ("fig-cvae-model", "rankdir=TB", "rankdir=LR"),
+        ("fig-cvae-model", "{z y} -> x", "z -> x; y"),
+        ("fig-cvae-model", "theta -> x", "x -> theta"),
+        ("fig-cvae-model", 'label="θ"', 'label="theta"'),
+        ("fig-cvae-model", "shape=plaintext", ""),
+        ("fig-cvae-training", 'label="Pr(z|x,y)"', 'label="Q(z|x,y)"'),
+        ("fig-cvae-training", "[label=y]", ""),
+        ("fig-cvae-training", '{z "y\'"} -> Decoder', "{z y} -> Decoder"),
+        ("fig-cvae-training", "{rank=same x y}", ""),
+        ("fig-cvae-training", 'graph [label="CVAE"];', ""),
+        ("fig-cvae-testing", "{z y} -> Decoder_t", "z -> Decoder_t"),
+        ("fig-cvae-testing", "Decoder_t -> ", "Decoder_t -> x -> "),
+        ("fig-cvae-testing", "shape=rect ", ""),
+    ],
+)
+def test_a_graph_that_says_something_else_is_found(name, old, new):
+    assert old in SOURCE[name]
+    assert read(SOURCE[name].replace(old, new)) != read(SOURCE[name])
+
+
+def test_colours_say_nothing():
+    dot = SOURCE["fig-cvae-model"].replace('label="θ"', 'label="θ" color="#B84A00" penwidth=2')
+    assert read(dot) == read(SOURCE["fig-cvae-model"])

@@ -104,6 +104,21 @@ def test_m2_unlabelled(model, monkeypatch):
     torch.testing.assert_close(ours + missing, exact.p_x.log(), rtol=0, atol=1e-6)
 
 
+@torch.no_grad()
+def test_m2_gap(model, monkeypatch):
+    """What the bound misses, against the KL of the pairs (y, z) by quadrature, and that against its two parts."""
+    exact = Exact(model)
+    missing = exact.p_x.log() - expected(model.unlabelled_bound, IMAGES, monkeypatch=monkeypatch)
+    pairs = torch.zeros(len(IMAGES), dtype=torch.float64)
+    for y, q in enumerate(exact.q_z):
+        log_q = exact.q_y[:, y].log() + q.log_prob(Z[:, None]).squeeze(-1)  # of the pair, (G, 8)
+        log_p = exact.log_likelihood(Z, y) + PRIOR.log_prob(Z) - math.log(K) - exact.p_x.log()
+        pairs += (log_q.exp() * (log_q - log_p)).nan_to_num().sum(0) * DZ
+    torch.testing.assert_close(missing, pairs, rtol=0, atol=1e-6)
+    parts = kl_divergence(Categorical(exact.q_y), Categorical(exact.p_xy)) + (exact.q_y * exact.gap_z).sum(-1)
+    torch.testing.assert_close(pairs, parts, rtol=0, atol=1e-6)
+
+
 class LinearGaussian:
     """x = w z + c_y + s * noise, as an M2 without hidden layers: p(x), p(y|x) and p(z|x,y) are within its reach."""
 
@@ -154,6 +169,59 @@ def test_m2_unlabelled_is_log_p_x_at_the_true_posteriors(monkeypatch):
         parameter[0] += 0.3
         assert (expected(model.unlabelled_bound, story.x, monkeypatch=monkeypatch) < log_p_x - 1e-3).all()
         parameter.copy_(kept)
+
+
+@torch.no_grad()
+def test_m2_first_layer(model):
+    """The layer of (a, one-hot y), against W a + b and a column; of every class at once, class by class."""
+    for net, a in ((model.encoder, IMAGES), (model.decoder, Z[::500])):
+        every = net(a, None)
+        for y in range(K):
+            torch.testing.assert_close(plain(net)(a, CLASSES[y]), net(a, torch.full((len(a),), y)))
+            torch.testing.assert_close(plain(net)(a, CLASSES[y]), every[y])
+
+
+@torch.no_grad()
+def test_m2_best_q():
+    """No belief is better than the softmax of the bounds, where the sum is their logsumexp; without entropy, one is."""
+    torch.manual_seed(0)
+    bounds = 3 * torch.randn(K).double()
+    beliefs = torch.distributions.Dirichlet(torch.full((K,), 0.5).double()).sample((100_000,)).clamp_min(1e-30)
+    best = torch.exp(bounds) / torch.exp(bounds).sum()
+    values = (beliefs * (bounds - beliefs.log())).sum(-1)
+    at_best = (best * (bounds - best.log())).sum()
+    assert values.max() < at_best < values.max() + 0.05
+    torch.testing.assert_close(at_best, torch.exp(bounds).sum().log())
+    torch.testing.assert_close(at_best - values, kl_divergence(Categorical(beliefs), Categorical(best)))
+    assert (beliefs * bounds).sum(-1).max() <= bounds.max()
+
+
+def test_m2_score(model, monkeypatch):
+    """The sum's gradient in the classifier's logits, by autograd, against the score-function terms of every class."""
+    monkeypatch.setattr(Gaussian, "rsample", lambda q: q.mu + 0.7 * q.sigma)
+    x = IMAGES[3:4]
+    terms = []
+    for y in range(K):
+        log_q_y = model.log_q_y(x)[0, y]
+        score = torch.autograd.grad(log_q_y, model.classifier[-1].bias)[0]
+        terms.append(log_q_y.exp() * (model.labelled_bound(x, torch.tensor([y])) - log_q_y) * score)
+    enumerated = torch.autograd.grad(model.unlabelled_bound(x).sum(), model.classifier[-1].bias)[0]
+    torch.testing.assert_close(sum(terms).detach(), enumerated)
+
+
+@torch.no_grad()
+def test_m2_j(model, monkeypatch):
+    """J summed picture by picture, without the package's bounds, against the loss without its classification term."""
+    exact, epsilon = Exact(model), -0.4
+    monkeypatch.setattr(Gaussian, "rsample", lambda q: q.mu + q.sigma * epsilon)
+    bounds = exact.one_sample(epsilon)  # (8, K)
+    labelled, y, unlabelled = [1, 6, 2], [3, 0, 1], [0, 7, 4, 5, 3]
+    loss_l = -bounds[labelled, y]
+    loss_u = -(exact.q_y * bounds).sum(-1)[unlabelled] - Categorical(exact.q_y).entropy()[unlabelled]
+    j = loss_l.sum() + loss_u.sum()
+    counts = dict(n_labelled=3, n_unlabelled=5, alpha=0.0)
+    ours = semi_supervised_loss(model, IMAGES[labelled], torch.tensor(y), IMAGES[unlabelled], **counts)
+    torch.testing.assert_close(8 * ours, j)
 
 
 @torch.no_grad()

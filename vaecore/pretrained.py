@@ -101,7 +101,8 @@ class Recipe:
             model = self.make(digits).to(device)
         how = dict(seed=seed, epochs=self.epochs) | self.how
         if self.n_labelled:
-            fit_semi_supervised(model, digits, self.n_labelled, draw=seed, **how)
+            n_labelled = min(self.n_labelled, len(digits.x_train) // 60 * 10)  # never more than a sixth of a small set
+            fit_semi_supervised(model, digits, n_labelled, draw=seed, **how)
         else:
             fit(model, lambda images: self.loss(model, images), digits.x_train, **how)
         return model

@@ -175,6 +175,7 @@ def test_m1m2_can_be_saved_and_loaded(stack, digits, tmp_path):
     path = checkpoints.save(tmp_path / "stack.safetensors", stack, dtype=torch.float16)
     loaded, card = checkpoints.load(path)
     assert card["model"] == "M1M2" and loaded.config == stack.config and loaded.active.dtype == torch.int64
+    assert checkpoints.read(path)[0]["model.active"].dtype == torch.int64  # half precision is for weights only
     halved = {name: t.half().float() if t.is_floating_point() else t for name, t in stack.state_dict().items()}
     assert all(torch.equal(t, halved[name]) for name, t in loaded.state_dict().items())
     assert not any(p.requires_grad for p in loaded.m1.parameters())

@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vaecore import checkpoints, data, evaluate, records
-from vaecore.m2 import M1M2, M2
+from vaecore.m2 import M1M2, M2, semi_supervised_loss
 from vaecore.pretrained import fit_semi_supervised, pretrained, seen
 from vaecore.splits import label_split
 from vaecore.train import fit, pick_device
@@ -66,7 +66,7 @@ def apart(
     """J and the classifier take turns, a step each, as in the code of the source's [3]."""
     labelled, unlabelled = label_split(digits.y_train, labels, seed=draw)
     x_l, y_l = digits.x_train[labelled], digits.y_train[labelled]
-    n, turns = len(digits.x_train), 0
+    counts, turns = dict(n_labelled=labels, n_unlabelled=len(unlabelled)), 0
 
     def loss(images: Tensor) -> Tensor:
         nonlocal turns
@@ -75,8 +75,7 @@ def apart(
         (m2, x), y = seen(model, x_l[some]), y_l[some]
         if turns % 2 == 0:
             return 0.1 * F.nll_loss(m2.log_q_y(x), y)
-        labelled_sum = labels * m2.labelled_bound(x, y).mean()
-        return -(labelled_sum + (n - labels) * m2.unlabelled_bound(seen(model, images)[1]).mean()) / n
+        return semi_supervised_loss(m2, x, y, seen(model, images)[1], alpha=0.0, **counts)
 
     steps = -(-len(unlabelled) // batch_size)
     assert steps % 2 == 0, "an epoch must have an even number of steps, so that a resumed run keeps its turn"
@@ -113,7 +112,10 @@ LONG = dict(epochs=250, batch_size=500, precision="bf16")
 SHORT = dict(epochs=40, batch_size=500, precision="bf16")  # so that the ablation takes an afternoon on two CPU cores
 ALONE = dict(epochs=1000, batch_size=100, precision="fp32", lr=1e-3)  # for 100 labels one step an epoch
 ROWS = {}
-for base, make, whole, how in (("m2", on_pixels, "m2", LONG), ("m1m2", on_features, "m1m2_short", SHORT)):
+for base, make, whole, alone, how in (
+    ("m2", on_pixels, "m2", "m2_classifier", LONG),
+    ("m1m2", on_features, "m1m2_short", "m1_classifier", SHORT),
+):
     ROWS |= {
         base: Row(make(M2), semi_supervised, LONG),
         whole: Row(make(M2), semi_supervised, how),
@@ -121,7 +123,7 @@ for base, make, whole, how in (("m2", on_pixels, "m2", LONG), ("m1m2", on_featur
         f"{base}_no_alpha": Row(make(M2), partial(semi_supervised, alpha=0.0), how),
         f"{base}_sampled_y": Row(make(SampledY), semi_supervised, how),
         f"{base}_apart": Row(make(M2), apart, how),
-        f"{base.removesuffix('m2') or 'm2'}_classifier": Row(make(M2), classifier_only, ALONE),
+        alone: Row(make(M2), classifier_only, ALONE),
     }
 DRAWS = {100: 5, 600: 3, 1000: 3, 3000: 3}
 ABLATION = ("short", "no_entropy", "no_alpha", "sampled_y", "apart")

@@ -171,3 +171,12 @@ def test_data_and_versions_are_part_of_the_key(book, monkeypatch):
     same_name = driver.data() | {"bytes": "of other digits"}
     monkeypatch.setattr(driver, "data", lambda: same_name)
     assert driver.execution_key(driver.machine()) != before
+
+
+@pytest.mark.parametrize("file", ["vaecore/vae.py", "requirements.txt", "benchmarks/results/m2-100-0.json"])
+def test_pages_are_executed_again_when_what_they_read_has_changed(tmp_path, monkeypatch, file):
+    monkeypatch.setattr(driver, "ROOT", tmp_path)
+    before = driver.execution_key({})
+    (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / file).write_text("new")
+    assert driver.execution_key({}) != before

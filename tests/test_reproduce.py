@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import math
 
 import pytest
 import torch
@@ -19,8 +18,7 @@ BITS = (torch.arange(4 * 6).reshape(4, 6) % 5 % 2).float()
 def results(tmp_path, monkeypatch):
     monkeypatch.setattr(records, "RESULTS", tmp_path / "results")
     monkeypatch.setattr(reproduce, "STATE", tmp_path / "state")
-    yield tmp_path / "results"
-    records._all.cache_clear()
+    return tmp_path / "results"
 
 
 @pytest.fixture
@@ -46,7 +44,6 @@ def test_results_are_told_with_their_spread(results):
     for draw, value in enumerate([4.0, 5.0, 9.0]):
         write(results, "m2", 100, draw, value)
     write(results, "m2", 600, 0, 3.25)
-    records._all.cache_clear()
     assert records.cell("m2", 100) == "6.00 ± 2.65 (3 runs)" and records.cell("m2", 600) == "3.25 (1 run)"
     assert [run["value"] for run in records.runs("m2", 100)] == [4, 5, 9]
     assert len(records.runs("m2")) == 4 and records.runs("m1m2") == []
@@ -142,7 +139,6 @@ def test_apart_takes_turns(packaged, monkeypatch):
 def test_the_paper_s_table_is_whole():
     assert all(len(row) == len(records.LABELS) for row in records.PUBLISHED.values())
     assert set(reproduce.PUBLISHED.values()) <= set(records.PUBLISHED)
-    assert math.isnan(evaluate.spread([1.0]).std)
 
 
 @pytest.mark.parametrize("arguments", [[], ["m3"], ["m2", "--labels", "50"]])

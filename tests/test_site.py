@@ -161,6 +161,7 @@ def test_search_finds_a_word_of_the_book(browser, served):
     page = browser.new_page()
     page.goto(f"{served}search.html?q=posterior")
     page.wait_for_selector("ul.search li a", timeout=10_000)
+    assert page.locator("ul.search li a").count() > 0
     page.close()
 
 

@@ -84,8 +84,8 @@ def fit_semi_supervised(
 class Recipe:
     """All it takes to make one model from the training images.
 
-    `loss(model, images)`, of uint8 images (B, 784), is minimised and stands in the card. With n_labelled the model is
-    an M2, or an M1+M2, that is shown so many labels. `how` goes to `fit`.
+    `loss(model, images)`, of uint8 images (B, 784), stands in the card and is minimised. With n_labelled the model is
+    an M2, or an M1+M2, that is shown so many labels; then semi_supervised_loss is minimised. `how` goes to `fit`.
     """
 
     make: Callable[[data.Digits], nn.Module]

@@ -1,6 +1,5 @@
 """What was published, and what our recorded runs came to: one JSON file a run, written by `benchmarks.reproduce`."""
 
-import functools
 import json
 from pathlib import Path
 
@@ -22,19 +21,15 @@ PUBLISHED = {
 }
 
 
-@functools.cache
-def _all(folder: Path) -> tuple[dict, ...]:
-    return tuple(json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json")))
-
-
 def runs(row: str, labels: int | None = None) -> list[dict]:
     """The records of a row's runs, in the order of their draws; with `labels`, of those with so many labels.
 
     A record holds `value` (an error in per cent, or nats) and how it came about: command, commit, seed, device,
     seconds, data and settings.
     """
-    found = [run for run in _all(RESULTS) if run["row"] == row and labels in (None, run["labels"])]
-    return sorted(found, key=lambda run: run["draw"])
+    everything = (json.loads(path.read_text(encoding="utf-8")) for path in RESULTS.glob("*.json"))
+    found = [run for run in everything if run["row"] == row and labels in (None, run["labels"])]
+    return sorted(found, key=lambda run: (run["labels"], run["draw"]))
 
 
 def result(row: str, labels: int | None = None) -> Spread | None:

@@ -1,0 +1,5 @@
+"""Explorers: sliders and drawing pads over the book's models, in a live notebook and in a page without a kernel."""
+
+from .latent import LatentExplorer
+
+__all__ = ["LatentExplorer"]

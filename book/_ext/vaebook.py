@@ -22,6 +22,7 @@ EMBEDDED = re.compile(r'(?:xlink:)?href="data:image/png;base64,([A-Za-z0-9+/=\s]
                       r'src="data:image/png;base64,([A-Za-z0-9+/=\s]+)"')  # fmt: skip
 PICTURE = re.compile(r'<svg class="vae-picture"([^>]*?\bwidth="([\d.]+)(pt|px|)".*?</svg>)', re.DOTALL)
 JAPANESE_QUOTE = re.compile(r"<blockquote>(?=(?:(?!</blockquote>).)*[\u3040-\u30ff])", re.DOTALL)
+ASSET = re.compile(r'<(style|script)([^>]*) class="vae-(style|blob|module)"( data-id="(\w+)")?>(.*?)</\1>', re.DOTALL)
 LEAST_SHARE = 0.65  # a picture shrinks no further than this part of its own width; then its box scrolls
 
 
@@ -85,6 +86,33 @@ def pictures_to_files(body, folder, link):
     return EMBEDDED.sub(move, body)
 
 
+def explorers_to_files(body, folder, link):
+    """Moves the style, the script and the nets of explorers into files of their own, each one fetched once.
+
+    All but the style become classic scripts, which load from file:// too, where a page may not fetch anything else.
+    """
+    here = set()
+
+    def move(match):
+        _, attributes, kind, _, name, content = match.groups()
+        name = name or hashlib.sha256(content.encode()).hexdigest()[:20]
+        file = f"{name}.css" if kind == "style" else f"{name}.js"
+        if kind == "blob":
+            content = f"(globalThis.vaecoreBlobs ??= {{}})[{json.dumps(name)}] = {json.dumps(content)};\n"
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.joinpath(file).write_text(content, encoding="utf-8")
+        if name in here:
+            return ""
+        here.add(name)
+        if kind == "style":
+            return f'<link rel="stylesheet" href="{link(file)}" />'
+        if kind == "module":
+            return f'<script defer src="{link(file)}"></script>'
+        return f'<script{attributes} class="vae-blob" data-id="{name}" data-src="{link(file)}"></script>'
+
+    return ASSET.sub(move, body)
+
+
 def pictures_to_screens(body):
     """Gives every picture with words in it the width below which it does not shrink."""
 
@@ -111,12 +139,21 @@ def first_paragraph(doctree):
     return None
 
 
+def is_widget_state(script):
+    """Whether myst-nb wrote here what the kernel's widgets were: no widget is left to read it, and it is large."""
+    return getattr(script, "attributes", {}).get("type") == "application/vnd.jupyter.widget-state+json"
+
+
 def finish_page(app, pagename, templatename, context, doctree):
     """Everything that happens to a page's HTML right before it is written."""
     pathto = context["pathto"]
+    context["script_files"] = [script for script in context["script_files"] if not is_widget_state(script)]
     if context.get("body"):
-        folder = Path(app.outdir, "_static", "pictures")
-        body = pictures_to_files(context["body"], folder, lambda name: pathto(f"_static/pictures/{name}", 1))
+        static = Path(app.outdir, "_static")
+        body = explorers_to_files(
+            context["body"], static / "explorers", lambda name: pathto(f"_static/explorers/{name}", 1)
+        )
+        body = pictures_to_files(body, static / "pictures", lambda name: pathto(f"_static/pictures/{name}", 1))
         context["body"] = quotes_in_their_language(pictures_to_screens(body))
     if doctree is not None:
         description = first_paragraph(doctree) or f"{context['title']}: {app.config.html_title}"

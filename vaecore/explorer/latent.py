@@ -43,7 +43,7 @@ class LatentExplorer(Explorer):
         if (model is None) == (decode is None) or (decode is None) != (d_z is None):
             raise ValueError("LatentExplorer takes either a model, or decode and d_z.")
         self.d_z = model.d_z if d_z is None else d_z
-        self.decode = decode or (lambda z: model.decode(z).mean)
+        self.decode = decode or (lambda z: model.decode(z.to(next(model.parameters()).device)).mean)
         settings = dict(d_z=self.d_z, limit=LIMIT, radius=RADIUS, order=list(range(self.d_z)), kl=[], note="")
         settings |= _test_digits(model, digits) if model and digits else dict(codes=[], labels=[])
         if model is not None:

@@ -72,10 +72,10 @@ function choice(words, options, onChange) {
 function digitPicture(caption, [nRows, nColumns] = [28, 28]) {
   const canvas = make("canvas", { width: nColumns, height: nRows, role: "img", class: "vae-digit" });
   const context = canvas.getContext("2d"), image = context.createImageData(nColumns, nRows);
-  const words = caption ? make("figcaption", {}, ...[caption].flat()) : null;
+  const words = caption ? make("div", { class: "vae-digit-caption" }, ...[caption].flat()) : null;
   return {
     canvas,
-    box: make("figure", { class: "vae-digit-box" }, canvas, words),
+    box: make("div", { class: "vae-digit-box" }, canvas, words),
     show(pixels, alt, colourOf = null) {
       const full = pixels instanceof Uint8Array || pixels instanceof Uint8ClampedArray ? 255 : 1;
       for (let i = 0; i < pixels.length; i++) {

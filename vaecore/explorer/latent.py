@@ -28,7 +28,7 @@ class LatentExplorer(Explorer):
     have sliders, those with the largest KL first.
     """
 
-    z = traitlets.Any().tag(sync=True, value=True)
+    z = traitlets.TraitType().tag(sync=True, value=True)
     picture = traitlets.Dict(allow_none=True, default_value=None).tag(sync=True)  # the kernel's: its z and its pixels
 
     def __init__(

@@ -1,0 +1,357 @@
+"""What holds for every explorer: the page's nets are PyTorch's, damage is told in a sentence, hands and readers get in."""
+
+import base64
+import json
+import re
+
+import pytest
+import torch
+import traitlets
+from axe_playwright_python.sync_playwright import Axe
+from torch import nn
+
+from vaecore import data, evaluate, explorer, pretrained
+from vaecore.explorer import base, blobs
+from vaecore.m2 import M1M2, M2
+from vaecore.vae import VAE, Regressor
+
+PAGE = (
+    '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+    "<title>Explorers</title><body><main><h1>Explorers</h1>{}</main>"
+)
+
+
+def nets(model: nn.Module) -> dict[str, nn.Module]:
+    """The MLPs of a model, by what they are."""
+    if isinstance(model, M1M2):
+        return nets(model.m1) | {f"m2 {name}": net for name, net in nets(model.m2).items()}
+    if isinstance(model, Regressor):
+        return {"regressor": model.net}
+    assert isinstance(model, VAE | M2)
+    return {name: net for name, net in model.named_children()}
+
+
+def test_every_net_of_the_book_computes_the_same_in_the_page(browser, digits):
+    """On 20 inputs each: pixels to 1e-3 where the weights are float16, to 0.02 where they are ten-bit numbers."""
+    page = browser.new_page()
+    page.set_content(PAGE.format(""))
+    page.add_script_tag(type="module", content=f"{base.JAVASCRIPT}\nglobalThis.page = {{ readNetwork, forward }};")
+    page.wait_for_function("globalThis.page")
+    kinds = set()
+    for name in pretrained.RECIPES:
+        for role, net in nets(pretrained.pretrained(name, digits)).items():
+            blob, inputs = blobs.network_blob(net, role), inputs_of(net, digits)
+            kind = json.loads(blob)["layers"][0]["weight"]["kind"]
+            out = page.evaluate(
+                """([blob, inputs]) => {
+                    const net = page.readNetwork(JSON.parse(blob), "net");
+                    return inputs.map(input => Array.from(page.forward(net, input)));
+                }""",
+                [blob, inputs.tolist()],
+            )
+            exact = run(net, inputs)
+            probabilities = (torch.sigmoid(torch.tensor(out)) - torch.sigmoid(exact)).abs().max().item()
+            assert probabilities < {"float16": 1e-3, "int10": 0.02}[kind], (name, role)
+            kinds.add(kind)
+    page.close()
+    assert kinds == {"float16", "int10"}
+
+
+def inputs_of(net: nn.Module, digits, n: int = 20) -> torch.Tensor:
+    """Digits' bits where the net takes pixels, noise where it takes latents; a one-hot class behind them where asked."""
+    d_in = json.loads(blobs.network_blob(net))["n_in"]
+    bits = (digits.x_test[:n] > 127).float()
+    with evaluate.seeded(0):
+        noise = torch.randn(n, d_in)
+    if d_in < 784:
+        one_hot = hasattr(net, "columns")
+        return torch.cat([noise[:, :-10], torch.eye(10).repeat(n // 10, 1)], dim=1) if one_hot else noise
+    return torch.cat([bits, torch.eye(10).repeat(n // 10, 1)], dim=1)[:, :d_in]
+
+
+@torch.no_grad()
+def run(net: nn.Module, inputs: torch.Tensor) -> torch.Tensor:
+    if not hasattr(net, "columns"):
+        return net(inputs)
+    return net(inputs[:, :-10], inputs[:, -10:].argmax(-1))
+
+
+def test_a_rounded_net_is_read_back_as_the_page_reads_it():
+    """Both kinds of weights, with numbers of weights that are no multiple of four."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(3, 7), nn.Softplus(), nn.Linear(7, 5))
+    x = torch.randn(10, 3)
+    for dtype, error in (("float16", 2e-3), ("int10", 1e-2)):
+        assert (blobs.read_network(blobs.network_blob(net, dtype=dtype))(x) - net(x)).abs().max() < error
+
+
+@pytest.mark.parametrize(
+    "net, sentence",
+    [
+        (nn.Linear(2, 3), "must be an MLP, an nn.Sequential; got Linear"),
+        (nn.Sequential(nn.Linear(2, 3), nn.GELU(), nn.Linear(3, 3)), "must be Linear layers with relu, softplus, tanh"),
+        (nn.Sequential(nn.Conv2d(1, 1, 3)), "must be Linear layers"),
+    ],
+)
+def test_only_mlps_are_packed(net, sentence):
+    with pytest.raises(TypeError, match=sentence):
+        blobs.network_blob(net, "decoder")
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), 1e6])
+def test_weights_that_are_not_finite_are_refused(bad):
+    net = nn.Sequential(nn.Linear(2, 3), nn.Tanh(), nn.Linear(3, 3))
+    net[2].weight.data[1, 1] = bad
+    with pytest.raises(ValueError, match="decoder has weights in layer 2 that are NaN or too large for float16"):
+        blobs.network_blob(net, "decoder")
+
+
+# --- in a page without a kernel ---------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def fragments(digits) -> dict[str, str]:
+    """The fragment of each kind of explorer, as a page would have it."""
+    flat = pretrained.pretrained("m1-2d", digits)
+    m1 = pretrained.pretrained("m1m2", digits).m1
+    made = {
+        "latent": explorer.LatentExplorer(flat, digits),
+        "latents": explorer.LatentExplorer(m1, digits),
+        "kernel's": explorer.LatentExplorer(decode=lambda z: flat.decode(z).mean, d_z=2),
+    }
+    return {name: one.fragment() for name, one in made.items()}
+
+
+@pytest.fixture
+def open_page(browser, tmp_path):
+    """Opens fragments as one file of a disk, scrolls through it, and waits until all of them have come to life."""
+    pages = []
+
+    def open_(*fragments: str, **options):
+        path = tmp_path / f"page-{len(pages)}.html"
+        path.write_text(PAGE.format("<hr>".join(fragments)), encoding="utf-8")
+        page = browser.new_page(**options)
+        pages.append(page)
+        page.goto(path.as_uri())
+        for box in page.locator(".vae-explorer").all():
+            box.scroll_into_view_if_needed()
+        page.wait_for_function("[...document.querySelectorAll('.vae-explorer')].every(e => e.matches('.vae-alive'))")
+        return page
+
+    yield open_
+    for page in pages:
+        page.close()
+
+
+def change_first_network(fragment: str, change) -> str:
+    """The fragment with `change(blob)` done to its decoder."""
+
+    def replace(match):
+        blob = json.loads(match[2])
+        return match[1] + json.dumps(change(blob) or blob) + match[3] if "layers" in blob else match[0]
+
+    return re.sub(r'(<script[^>]*class="vae-blob"[^>]*>)(.*?)(</script>)', replace, fragment, flags=re.DOTALL)
+
+
+def flip(blob: dict) -> None:
+    weight = blob["layers"][1]["weight"]
+    weight["bytes"] = ("A" if weight["bytes"][0] != "A" else "B") + weight["bytes"][1:]
+
+
+def no_base64(blob: dict) -> None:
+    blob["layers"][0]["bias"]["bytes"] = "%%%"
+
+
+def not_a_number(blob: dict) -> None:
+    bias = blob["layers"][0]["bias"]
+    contents = b"\x00\x7e" + base64.b64decode(bias["bytes"])[2:]
+    blob["layers"][0]["bias"] = blobs.part(torch.frombuffer(bytearray(contents), dtype=torch.float16).numpy())
+
+
+def another_shape(blob: dict) -> None:
+    blob["n_in"] = 3
+
+
+def a_net_of_other_latents(blob: dict) -> dict:
+    torch.manual_seed(0)
+    return json.loads(blobs.network_blob(nn.Sequential(nn.Linear(3, 784))))
+
+
+@pytest.mark.parametrize(
+    "damage, sentence",
+    [
+        (flip, "The decoder of this explorer arrived damaged; load the page again."),
+        (no_base64, "The decoder of this explorer arrived damaged; load the page again."),
+        (not_a_number, "Layer 1 of the decoder holds weights that are no finite numbers."),
+        (another_shape, "Layer 1 of the decoder has 512 weights; 3 inputs and 256 outputs need 768."),
+        (a_net_of_other_latents, "The decoder takes 3 latents; this explorer has 2."),
+    ],
+)
+def test_a_damaged_net_is_told_in_a_sentence_and_the_rest_lives(open_page, fragments, damage, sentence):
+    page = open_page(change_first_network(fragments["latent"], damage), fragments["kernel's"])
+    assert page.locator("[role=alert]").all_inner_texts() == [sentence]
+    broken, whole = page.locator(".vae-explorer").all()
+    assert broken.locator(".vae-static svg").is_visible() and broken.locator("input").count() == 0
+    assert whole.locator("input[type=range]").first.is_visible() and not whole.locator(".vae-static svg").is_visible()
+
+
+def test_a_net_that_does_not_come_is_told_in_a_sentence(open_page, fragments):
+    away = re.sub(r'class="vae-blob" data-id="(\w+)">.*?</script>', r'class="vae-blob" data-id="\1" '
+                  r'data-src="nowhere/\1.js"></script>', fragments["latent"], count=1, flags=re.DOTALL)  # fmt: skip
+    page = open_page(away)
+    said = page.locator("[role=alert]").inner_text()
+    assert said == "The decoder of this explorer could not be loaded; load the page again."
+    assert page.locator(".vae-static svg").is_visible()
+
+
+def test_a_bad_z_in_the_page_is_told_in_a_sentence(open_page, fragments):
+    page = open_page(fragments["latent"])
+    for bad, got in (("[1, 2, 3]", "3"), ("[0, NaN]", "0, NaN"), ("[0, Infinity]", "0, Infinity")):
+        page.reload()
+        page.wait_for_selector(".vae-alive")
+        page.evaluate(f"document.querySelector('.vae-explorer').vaecore.set('z', {bad})")
+        page.wait_for_selector("[role=alert]")
+        assert page.locator("[role=alert]").inner_text() == f"z must be 2 finite numbers; got {got}."
+
+
+@pytest.mark.parametrize(
+    "z, sentence",
+    [
+        ([1.0], r"z must be 2 numbers; got shape \(1,\)\."),
+        ([[1.0, 2.0]], r"z must be 2 numbers; got shape \(1, 2\)\."),
+        ("far", "z must be 2 numbers; got 'far'"),
+        (None, "z must be 2 numbers; got None"),
+        ([0.0, float("nan")], r"z must be finite numbers; got \[0.0, nan\]"),
+        (torch.tensor([float("inf"), 0.0]), r"z must be finite numbers; got \[inf, 0.0\]"),
+    ],
+)
+def test_a_bad_z_in_python_is_told_in_a_sentence(digits, z, sentence):
+    one = explorer.LatentExplorer(pretrained.pretrained("m1-2d", digits), digits)
+    one.z = [0.5, 1.5]
+    with pytest.raises(traitlets.TraitError, match=sentence):
+        one.z = z
+    assert one.z == [0.5, 1.5]
+
+
+def test_z_may_be_a_tensor(digits):
+    model = pretrained.pretrained("m1-2d", digits)
+    one = explorer.LatentExplorer(model, digits)
+    code = model.encode(data.binarize(digits.x_test[:1])).mean[0]
+    one.z = code
+    assert one.z == pytest.approx(code.tolist())
+
+
+def test_what_is_shown_is_what_the_model_decodes(open_page, fragments, digits):
+    """Read off the canvas, so to half a grey level beside the 1e-3 of the net."""
+    page, model = open_page(fragments["latent"]), pretrained.pretrained("m1-2d", digits)
+    for z in ([0.0, 0.0], [1.25, -2.0], [-3.0, 3.0]):
+        page.evaluate("z => document.querySelector('.vae-explorer').vaecore.set('z', z)", z)
+        page.wait_for_function("z => document.querySelector('canvas.vae-digit').ariaLabel.includes(z)", arg=spoken(z))
+        shown = page.evaluate(
+            """() => { const c = document.querySelector("canvas.vae-digit");
+                return Array.from(c.getContext("2d").getImageData(0, 0, 28, 28).data.filter((v, i) => i % 4 == 0)); }"""
+        )
+        with torch.no_grad():
+            exact = model.decode(torch.tensor([z])).mean[0]
+        assert (1 - torch.tensor(shown) / 255 - exact).abs().max() < 1e-3 + 0.5 / 255
+
+
+def spoken(z: list[float]) -> str:
+    return ", ".join(f"{v:.2f}".replace("-", "\u2212") for v in z)
+
+
+@pytest.fixture
+def every_kind(open_page, fragments):
+    return lambda **options: open_page(*fragments.values(), **options)
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1200])
+def test_no_barrier_that_axe_knows(every_kind, theme, width):
+    page = every_kind(viewport={"width": width, "height": 900}, color_scheme=theme)
+    page.locator("details").evaluate_all("all => all.forEach(e => { e.open = true; })")
+    found = Axe().run(page, options={"resultTypes": ["violations"]}).response["violations"]
+    assert [(v["id"], v["nodes"][0]["html"]) for v in found] == []
+    assert page.evaluate("document.scrollingElement.scrollWidth") <= width
+
+
+def test_every_control_is_reached_and_moved_by_keyboard(every_kind):
+    """Tab comes to every control; arrows move the sliders, and what they move is said by name and value."""
+    page = every_kind()
+    controls = page.locator(":is(button, select, input, summary):visible").all()
+    assert len(controls) >= 30
+    reached = []
+    for _ in range(len(controls)):
+        page.keyboard.press("Tab")
+        reached.append(page.evaluate("[...document.querySelectorAll('*')].indexOf(document.activeElement)"))
+    assert reached == [c.evaluate("e => [...document.querySelectorAll('*')].indexOf(e)") for c in controls]
+    for control in page.locator("input[type=range]:visible").all():
+        control.focus()
+        before = control.input_value()
+        page.keyboard.press("ArrowRight" if float(before) < float(control.get_attribute("max")) else "ArrowLeft")
+        assert control.input_value() != before
+        assert control.evaluate("e => e.labels[0] && (e.ariaLabel || e.labels[0].innerText).length > 0")
+        page.wait_for_function("e => e.ariaValueText.replace('minus ', '-') == Number(e.value).toFixed(2) "
+                               "|| e.ariaValueText.length > 5", arg=control.element_handle())  # fmt: skip
+
+
+def test_what_is_shown_is_told_to_screen_readers(open_page, fragments):
+    page = open_page(fragments["latent"])
+    page.locator("input[type=range]").first.focus()
+    page.keyboard.press("ArrowRight")
+    page.wait_for_function("document.querySelector('[role=status]').textContent.startsWith('z = (0.01, 0.00)')")
+    assert re.search(r"the nearest test digit shown is a \d$", page.locator("[role=status]").inner_text())
+    assert page.locator("canvas.vae-digit").get_attribute("aria-label").startswith("Decoded digit at z = (0.01, 0.00)")
+
+
+def test_touch_moves_the_ring_on_a_narrow_screen(open_page, fragments):
+    page = open_page(fragments["latent"], viewport={"width": 390, "height": 800}, has_touch=True, is_mobile=True)
+    box = page.locator(".vae-plane").bounding_box()
+    page.touchscreen.tap(box["x"] + 0.75 * box["width"], box["y"] + 0.25 * box["height"])
+    z = page.evaluate("document.querySelector('.vae-explorer').vaecore.get('z')")
+    assert z == pytest.approx([1.5, 1.5], abs=0.02)
+
+
+def test_the_ring_is_dragged(open_page, fragments):
+    page = open_page(fragments["latent"])
+    box = page.locator(".vae-plane").bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] / 4, box["y"] + box["height"] / 2, steps=5)
+    page.mouse.up()
+    page.mouse.move(box["x"], box["y"])  # the hand is up: nothing follows it
+    z = page.evaluate("document.querySelector('.vae-explorer').vaecore.get('z')")
+    assert z == pytest.approx([-1.5, 0], abs=0.02)
+    page.wait_for_function("document.querySelector('.vae-slider output').textContent.startsWith('\u22121.')")
+
+
+@pytest.mark.parametrize("motion", ["no-preference", "reduce"])
+def test_a_walk_ends_at_the_second_digit_and_moves_only_where_motion_is_welcome(open_page, fragments, digits, motion):
+    page = open_page(fragments["latent"], reduced_motion=motion)
+    page.evaluate("""() => { const v = document.querySelector(".vae-explorer").vaecore;
+                             globalThis.steps = 0; v.model.on("change:z", () => { steps++; }); }""")
+    page.get_by_role("button", name="walk", exact=True).click()
+    page.wait_for_function("document.querySelector('.vae-walk output').textContent === '1.00'", timeout=15_000)
+    assert (page.evaluate("steps") == 1) == (motion == "reduce")
+    model = pretrained.pretrained("m1-2d", digits)
+    with evaluate.seeded(0):
+        x = data.binarize(digits.x_test[:1000])
+    first = digits.y_test.tolist().index(7)
+    with torch.no_grad():
+        code = model.encode(x[first : first + 1]).mean[0].tolist()
+    assert page.evaluate("document.querySelector('.vae-explorer').vaecore.get('z')") == pytest.approx(code, abs=1e-3)
+
+
+def test_the_prior_is_drawn_and_reset(open_page, fragments):
+    page = open_page(fragments["latents"])
+    value = "document.querySelector('.vae-explorer').vaecore.get('z')"
+    draws = []
+    for _ in range(40):
+        page.get_by_role("button", name="draw z from the prior").click()
+        draws.append(page.evaluate(value))
+    z = torch.tensor(draws)
+    used = (z != 0).any(0)
+    assert 10 < used.sum() < 50  # the active latents only
+    assert abs(z[:, used].mean()) < 0.2 and abs(z[:, used].std() - 1) < 0.15
+    page.get_by_role("button", name="reset").click()
+    assert page.evaluate(value) == [0] * 50

@@ -232,24 +232,30 @@ def furniture_faults(text: str) -> list[str]:
 
 
 def import_faults(sources: dict[str, str], layers: list[set[str]]) -> list[str]:
-    """`sources`: module name to its text. A module may import from its own layer and those before it, nothing later."""
+    """`sources`: module name to its text. A module may import from its own layer and those before it, nothing later.
+
+    A module in a folder, "explorer/base", has the folder's place.
+    """
     rank = {name: i for i, layer in enumerate(layers) for name in layer}
-    faults = [f"{name} has no place among the layers" for name in sources if name not in rank]
+    faults = [f"{name} has no place among the layers" for name in sources if name.split("/")[0] not in rank]
     for name, source in sources.items():
+        place, depth = name.split("/")[0], name.count("/")
         for node in ast.walk(ast.parse(source)):
             names = (
                 [a.name for a in getattr(node, "names", [])] if isinstance(node, ast.Import | ast.ImportFrom) else []
             )
             if isinstance(node, ast.ImportFrom):
-                here = node.level == 1 or (node.module or "").split(".")[0] == "vaecore"
                 inner = (node.module or "").removeprefix("vaecore").lstrip(".")
+                here = node.level == depth + 1 or (node.module or "").split(".")[0] == "vaecore"
                 names = ([inner] if inner else names) if here else [f"/{node.module}"]
+                if 0 < node.level <= depth:  # from beside it in its folder
+                    names = [place]
             elif isinstance(node, ast.Import):
                 names = [n.removeprefix("vaecore.") if n.startswith("vaecore.") else f"/{n}" for n in names]
             for other in names:
                 module = other.split(".")[0]
-                if rank.get(module, 0) > rank.get(name, 0):
+                if rank.get(module, 0) > rank.get(place, 0):
                     faults.append(f"{name} imports {module}, which stands above it")
-                if module.strip("/") in {"matplotlib", "graphviz", "ipywidgets", "anywidget"} and rank.get(name, 9) < 2:
+                if module.strip("/") in {"matplotlib", "graphviz", "ipywidgets", "anywidget"} and rank.get(place, 9) < 2:
                     faults.append(f"{name} imports {module.strip('/')}: models know nothing of pictures")
     return faults

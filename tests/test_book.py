@@ -14,7 +14,11 @@ from vaecore import diagrams, figures
 ROOT = Path(__file__).parents[1]
 PAGES = {path.stem: path.read_text() for path in sorted((ROOT / "book").glob("*.md"))}
 CHAPTERS = sorted(name for name in PAGES if re.match(r"\d\d_", name))
-SOURCES = {path.stem: path.read_text() for path in sorted((ROOT / "vaecore").glob("*.py")) if path.stem != "__init__"}
+SOURCES = {
+    str(path.relative_to(ROOT / "vaecore").with_suffix("")): path.read_text()
+    for path in sorted((ROOT / "vaecore").glob("**/*.py"))
+    if path.stem not in ("__init__", "make")
+}
 LAYERS = [
     {"distributions"},
     {"data", "vae", "splits", "m2", "evaluate", "records"},
@@ -206,6 +210,9 @@ def test_missing_furniture_is_found():
         ("evaluate", "def f():\n    import vaecore.explorer", "evaluate imports explorer"),
         ("vae", "import matplotlib.pyplot as plt", "know nothing of pictures"),
         ("distributions", "from .data import mnist", "distributions imports data"),
+        ("vae/parts", "from ..train import fit", "vae/parts imports train"),
+        ("evaluate/parts", "from ..explorer.base import Explorer", "evaluate/parts imports explorer"),
+        ("vae", "from .explorer.base import Explorer", "vae imports explorer"),
         ("novelty", "import torch", "no place among the layers"),
     ],
 )

@@ -1,4 +1,4 @@
-"""What holds for every explorer: the page's nets are PyTorch's, damage is told in a sentence, hands and readers get in."""
+"""What holds for every explorer: its nets compute as PyTorch's, damage is told in a sentence, every reader gets in."""
 
 import base64
 import json
@@ -58,7 +58,7 @@ def test_every_net_of_the_book_computes_the_same_in_the_page(browser, digits):
 
 
 def inputs_of(net: nn.Module, digits, n: int = 20) -> torch.Tensor:
-    """Digits' bits where the net takes pixels, noise where it takes latents; a one-hot class behind them where asked."""
+    """Bits where the net takes pixels, noise where it takes latents; a one-hot class behind them where asked."""
     d_in = json.loads(blobs.network_blob(net))["n_in"]
     bits = (digits.x_test[:n] > 127).float()
     with evaluate.seeded(0):

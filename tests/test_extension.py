@@ -2,7 +2,9 @@
 
 import base64
 import importlib.util
+import json
 import re
+from types import SimpleNamespace
 
 import pytest
 from conftest import ROOT
@@ -66,3 +68,29 @@ def test_japanese_quotations_are_marked():
     body = "<blockquote>\n<p>In English.</p></blockquote><blockquote>\n<div><p>これら2つを</p></div></blockquote>"
     marked = vaebook.quotes_in_their_language(body)
     assert marked.count('<blockquote lang="ja">') == 1 and "<blockquote>\n<p>In English" in marked
+
+
+def test_what_explorers_share_becomes_one_file_each(tmp_path):
+    net = json.dumps({"layers": "</script> and \\ and 'quotes'"}).replace("<", r"\u003c")
+    one = (
+        '<div class="vae-explorer"><style class="vae-style">p { margin: 0 }</style>'
+        '<script type="application/json" class="vae-state">{"z": [0]}</script>'
+        f'<script type="application/json" class="vae-blob" data-id="abc">{net}</script>'
+        '<div class="vae-static">a picture</div><script class="vae-module">bringAll();</script></div>'
+    )
+    body = vaebook.explorers_to_files(f"{one}<p>text</p>{one}", tmp_path, lambda name: f"_static/explorers/{name}")
+    files = {path.suffix: path for path in tmp_path.iterdir() if path.name != "abc.js"}
+    assert body.count("vae-state") == body.count("a picture") == 2 and "margin" not in body and "layers" not in body
+    assert re.findall(r'<link rel="stylesheet" href="_static/explorers/([^"]+)"', body) == [files[".css"].name]
+    assert re.findall(r'<script defer src="_static/explorers/([^"]+)"></script>', body) == [files[".js"].name]
+    assert re.findall(r'data-id="abc" data-src="([^"]+)"></script>', body) == ["_static/explorers/abc.js"]
+    assert files[".css"].read_text() == "p { margin: 0 }" and files[".js"].read_text() == "bringAll();"
+    carried = (tmp_path / "abc.js").read_text().removeprefix('(globalThis.vaecoreBlobs ??= {})["abc"] = ')
+    assert json.loads(carried.removesuffix(";\n")) == net
+
+
+def test_widget_states_leave_the_page():
+    state = SimpleNamespace(attributes={"type": "application/vnd.jupyter.widget-state+json"})
+    assert vaebook.is_widget_state(state)
+    assert not vaebook.is_widget_state(SimpleNamespace(attributes={"defer": ""}))
+    assert not vaebook.is_widget_state("_static/doctools.js")

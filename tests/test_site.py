@@ -1,5 +1,6 @@
 """The built pages as readers meet them: from a server and from a disk, light and dark, wide and narrow."""
 
+import re
 from html.parser import HTMLParser
 from pathlib import Path
 from types import SimpleNamespace
@@ -7,6 +8,7 @@ from urllib.parse import unquote, urldefrag
 
 import manuscript as ms
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 
 TEXTS = {path.stem: path.read_text() for path in sorted((Path(__file__).parents[1] / "book").glob("*.md"))}
 PAGES = [*TEXTS, "search", "genindex"]
@@ -128,6 +130,36 @@ def test_page_head(visit):
     if visit.name in TEXTS:
         assert count(visit, "article h1") == 1
         assert len(visit.page.locator("meta[name=description]").get_attribute("content")) > 20
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_explorers_live_and_raise_no_barrier(visit, theme):
+    promised = len(re.findall(r"^[^#\n]*\b\w+Explorer\(", TEXTS.get(visit.name, ""), re.MULTILINE))
+    set_theme(visit, theme)
+    for box in visit.page.locator(".vae-explorer").all():
+        box.scroll_into_view_if_needed()
+    alive = "n => document.querySelectorAll('.vae-alive:not(.vae-failed)').length >= n"
+    visit.page.wait_for_function(alive, arg=promised)
+    if promised:  # axe takes no empty choice of elements
+        found = Axe().run(visit.page, context=".vae-explorer", options={"resultTypes": ["violations"]})
+        assert [(v["id"], v["nodes"][0]["html"]) for v in found.response["violations"]] == []
+
+
+def test_weights_are_fetched_once(browser, served):
+    """By content: chapter 4 shows one net in several explorers, and the index shows it as well."""
+    page = browser.new_page()
+    asked = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(f"{served}04_m1.html")
+    for box in page.locator(".vae-explorer").all():
+        box.scroll_into_view_if_needed()
+    page.wait_for_function("[...document.querySelectorAll('.vae-explorer')].every(e => e.matches('.vae-alive'))")
+    weights = [url for url in asked if "/explorers/" in url]
+    assert len(weights) == len(set(weights)) > 3
+    flat = page.locator(".vae-explorer .vae-blob").first.get_attribute("data-src")
+    page.goto(f"{served}index.html")
+    assert flat in [e.get_attribute("data-src") for e in page.locator(".vae-explorer .vae-blob").all()]
+    page.close()
 
 
 @pytest.fixture

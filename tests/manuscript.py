@@ -256,6 +256,7 @@ def import_faults(sources: dict[str, str], layers: list[set[str]]) -> list[str]:
                 module = other.split(".")[0]
                 if rank.get(module, 0) > rank.get(place, 0):
                     faults.append(f"{name} imports {module}, which stands above it")
-                if module.strip("/") in {"matplotlib", "graphviz", "ipywidgets", "anywidget"} and rank.get(place, 9) < 2:
+                shows = module.strip("/") in {"matplotlib", "graphviz", "ipywidgets", "anywidget"}
+                if shows and rank.get(place, 9) < 2:
                     faults.append(f"{name} imports {module.strip('/')}: models know nothing of pictures")
     return faults

@@ -72,9 +72,7 @@ class LatentExplorer(Explorer):
                 self._pixels(_grid(2, 11)),
                 11,
                 size=0.36,
-                alt=(
-                    f"Decoded digits at eleven by eleven points of the plane of two latents, from -{LIMIT:g} to {LIMIT:g}"
-                ),
+                alt=(f"Decoded digits at eleven by eleven points of the plane of two latents, -{LIMIT:g} to {LIMIT:g}"),
             )
         rows = self.settings["order"][:6]
         z = torch.zeros(len(rows), 11, self.d_z)
@@ -109,6 +107,8 @@ def _test_digits(model: VAE, digits: Digits) -> dict:
     with evaluate.seeded(0, digits.x_test.device):
         x = binarize(digits.x_test[:1000])
     codes = model.encode(x[:150]).mean
+    if not codes.isfinite().all():
+        raise ValueError("model's encoder gives means of q(z|x) that are not finite numbers; its training went wrong.")
     kl, active = evaluate.kl_per_dimension(model, x), evaluate.active_units(model, x)
     order = list(range(model.d_z))
     if model.d_z > 2:

@@ -131,7 +131,7 @@ function bringAll() {
     for (const { isIntersecting, target } of entries) {
       if (!isIntersecting) continue;
       seen.unobserve(target);
-      bring(target);
+      try { bring(target); } catch { target.classList.add("vae-failed"); } // its picture stays, the others live
     }
   }, { rootMargin: "100% 0px" });
   for (const fragment of document.querySelectorAll(".vae-explorer:not([data-seen])")) {

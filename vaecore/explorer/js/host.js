@@ -57,8 +57,15 @@ class View {
   }
 }
 
+// JupyterLab takes keys as commands of the notebook (arrows, letters) unless the element that has the focus forbids it.
+function keepKeys({ target }) { target.setAttribute("data-lm-suppress-shortcuts", "true"); }
+
+function newRoot(name) {
+  return make("div", { class: "vae-live", role: "group", "aria-label": name, onfocusin: keepKeys });
+}
+
 function render({ model, el }) {
-  const root = make("div", { class: "vae-live", role: "group", "aria-label": model.get("settings").name });
+  const root = newRoot(model.get("settings").name);
   el.append(root);
   const blobs = model.get("blobs");
   const load = async (id, role) => {
@@ -66,7 +73,7 @@ function render({ model, el }) {
     return JSON.parse(blobs[id]);
   };
   const view = show(model, root, load);
-  return () => view.cleanups.forEach(clean => clean());
+  return () => view.ready.then(() => view.cleanups.forEach(clean => clean()));
 }
 
 function show(model, root, load) {
@@ -118,7 +125,7 @@ function loadFromPage(id, role) {
 
 function bring(fragment) { // to life
   const state = JSON.parse(fragment.querySelector(".vae-state").textContent);
-  const root = make("div", { class: "vae-live", role: "group", "aria-label": state.settings.name });
+  const root = newRoot(state.settings.name);
   fragment.append(root);
   const view = show(new Store(state), root, loadFromPage);
   fragment.vaecore = view;

@@ -118,6 +118,7 @@ def fragments(digits) -> dict[str, str]:
         "latent": explorer.LatentExplorer(flat, digits),
         "latents": explorer.LatentExplorer(m1, digits),
         "kernel's": explorer.LatentExplorer(decode=lambda z: flat.decode(z).mean, d_z=2),
+        "digit": explorer.DigitExplorer(flat, digits),
     }
     return {name: one.fragment() for name, one in made.items()}
 

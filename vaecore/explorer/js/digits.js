@@ -22,9 +22,12 @@ function normalise(lines) {
     across += v * (i % BOX + 0.5);
     down += v * (Math.floor(i / BOX) + 0.5);
   });
-  const shift = moment => Math.max(0, Math.min(SIDE - BOX, Math.round(CENTRE - moment / mass))); // none is cut off
-  const x = shift(across), y = shift(down);
-  ink.forEach((v, i) => { greys[(y + Math.floor(i / BOX)) * SIDE + x + i % BOX] = Math.round(255 * v); });
+  const shift = (moment, length) => { // so far that no ink is cut off
+    const room = SIDE - Math.ceil(length * scale + 2 * MARGIN);
+    return Math.max(0, Math.min(room, Math.round(CENTRE - moment / mass)));
+  };
+  const x = shift(across, right - left), y = shift(down, bottom - top);
+  ink.forEach((v, i) => { if (v > 0) greys[(y + Math.floor(i / BOX)) * SIDE + x + i % BOX] = Math.round(255 * v); });
   return greys;
 }
 
@@ -55,15 +58,17 @@ function rendered(lines) {
 
 // `greys()` and `bits()` of the digit in use, `empty()` if there is none, `words()` that say which it is, its `label()`
 // if it is a test digit, and `pick(k)`, which takes test digit k. `box` is the pad with its buttons; explorers watch
-// "drawing" to follow it.
-async function digitSource(view) {
+// "drawing" to follow it. `caption` stands below the bits, of which `colourOf()` may tint some (see digitPicture); the
+// names in `also` are values on which it depends.
+async function digitSource(view, { caption = ["the bits ", make("i", {}, "x"), " that the net sees"],
+                                   colourOf = () => null, also = [] } = {}) {
   const { labels } = view.settings, thresholds = bytesOf(view.settings.thresholds);
   const images = await view.images(), texts = images.map(textOf);
   let last = { text: null }, lines = [], drawn = null, place = -1;
   const now = () => {
     const text = view.get("drawing");
     if (text !== last.text) {
-      const greys = bytesOf(text);
+      const greys = drawingBytes(text);
       if (greys.length !== SIDE * SIDE) throw new Error(`A drawing is ${SIDE * SIDE} bytes; got ${greys.length}.`);
       last = { text, greys, bits: Float32Array.from(greys, (v, i) => (v > thresholds[i] ? 1 : 0)),
                empty: !greys.some(v => v), k: texts.indexOf(text) };
@@ -83,20 +88,20 @@ async function digitSource(view) {
     drawn = textOf(normalise(lines));
     view.set("drawing", drawn);
   });
-  const seen = digitPicture(["the bits ", make("i", {}, "x"), " that the net sees"]);
+  const seen = digitPicture(caption);
   const buttons = make("div", { class: "vae-buttons" },
     button("previous", () => pick(place < 0 ? images.length - 1 : place - 1), { "aria-label": "previous test digit" }),
     button("next", () => pick(place + 1), { "aria-label": "next test digit" }),
     button("clear", () => view.set("drawing", textOf(new Uint8Array(SIDE * SIDE)))));
-  const how = make("p", { class: "vae-note" }, "Draw on the left, or step through test digits. As MNIST's digits " +
-    `were, a drawing is scaled until its longer side fills ${BOX} pixels, and its centre of mass goes to the centre of ` +
-    `${SIDE} \u00d7 ${SIDE}.`);
-  view.watch(["drawing"], () => {
+  const how = make("p", { class: "vae-note" },
+    "Draw on the left, or step through test digits. As MNIST's digits were, a drawing is scaled until its longer " +
+    `side fills ${BOX} pixels, and its centre of mass goes to the centre of ${SIDE} \u00d7 ${SIDE}.`);
+  view.watch(["drawing", ...also], () => {
     const { text, greys, bits, empty, k } = now();
     if (text !== drawn) [lines, drawn] = [[], null]; // it came from elsewhere: a button, Python, another view
     if (k >= 0) place = k;
     pad.show(lines, greys, empty, `Drawing pad: ${words()}`);
-    seen.show(bits, empty ? "No bits: nothing drawn yet" : `The bits of the digit: ${words()}`);
+    seen.show(bits, empty ? "No bits: nothing drawn yet" : `The bits of the digit: ${words()}`, colourOf());
     which.textContent = words();
   });
   return {
@@ -104,6 +109,12 @@ async function digitSource(view) {
     greys: () => now().greys, bits: () => now().bits, empty: () => now().empty, words, pick,
     label: () => labels[now().k] ?? null,
   };
+}
+
+function drawingBytes(text) {
+  try { return bytesOf(text); } catch {
+    throw new Error(`A drawing is ${SIDE * SIDE} bytes as base64; got other text.`);
+  }
 }
 
 // White paper with dark ink. `onInk` gets the line under the hand, an array of points [x, y] from 0 to 1, at its

@@ -2,6 +2,7 @@
 
 import functools
 import http.server
+import re
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 import chromium
 import pytest
 from playwright.sync_api import sync_playwright
+
 
 ROOT = Path(__file__).parents[1]
 COLD = ROOT / "_build" / "test"
@@ -75,3 +77,36 @@ def served(site):
 def address(request, site):
     """Both ways to read: from a web server and from a disk."""
     return request.getfixturevalue("served") if request.param == "http" else site.as_uri() + "/"
+
+
+@pytest.fixture
+def explorer_page(browser, tmp_path):
+    """Opens the fragment of an explorer as a file of a disk and waits until it has come to life."""
+    pages = []
+
+    def open_(fragment: str, **options):
+        path = tmp_path / f"explorer-{len(pages)}.html"
+        path.write_text(f'<!doctype html><html lang="en"><meta charset="utf-8"><title>One</title><body>{fragment}')
+        page = browser.new_page(**options)
+        pages.append(page)
+        page.goto(path.as_uri())
+        page.wait_for_selector(".vae-alive")
+        return page
+
+    yield open_
+    for page in pages:
+        page.close()
+
+
+@pytest.fixture(scope="session")
+def page_functions(browser):
+    """A page in which the functions of the explorers' module are to be called, as `js.NAME`."""
+    from vaecore.explorer import base
+
+    page = browser.new_page()
+    names = ", ".join(sorted(set(re.findall(r"^(?:async )?function (\w+)", base.JAVASCRIPT, re.MULTILINE))))
+    page.set_content("<!doctype html><html lang='en'><title>Functions</title><body>")
+    page.add_script_tag(type="module", content=f"{base.JAVASCRIPT}\nglobalThis.js = {{ {names} }};")
+    page.wait_for_function("globalThis.js")
+    yield page
+    page.close()

@@ -1,6 +1,15 @@
 """Explorers: sliders and drawing pads over the book's models, in a live notebook and in a page without a kernel."""
 
+from .analogies import AnalogiesExplorer
+from .classes import ClassesExplorer
+from .completion import CompletionExplorer
 from .digit import DigitExplorer
 from .latent import LatentExplorer
 
-__all__ = ["DigitExplorer", "LatentExplorer"]
+__all__ = [
+    "AnalogiesExplorer",
+    "ClassesExplorer",
+    "CompletionExplorer",
+    "DigitExplorer",
+    "LatentExplorer",
+]

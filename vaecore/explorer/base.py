@@ -14,7 +14,8 @@ from ..figures import Picture
 from .blobs import blob_id
 
 FOLDER = Path(__file__).parent
-SCRIPTS = ("network", "host", "controls", "digits", "latent", "digit")
+SHARED = ("network", "host", "controls", "digits", "sheet")
+SCRIPTS = (*SHARED, "latent", "digit", "classes", "analogies", "completion")
 JAVASCRIPT = "\n".join((FOLDER / "js" / f"{name}.js").read_text(encoding="utf-8") for name in SCRIPTS)
 STYLE = (FOLDER / "explorer.css").read_text(encoding="utf-8")
 ALONE = f'"use strict";(() => {{\n{JAVASCRIPT}\nbringAll();\n}})();'  # in a page; runs from file:// too

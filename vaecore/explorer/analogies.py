@@ -1,0 +1,79 @@
+"""Analogies: the class and the style of a digit, drawn or picked, and its style as every class."""
+
+import torch
+import traitlets
+from torch import Tensor
+
+from ..data import Digits
+from ..figures import ENCODER, Picture, axes, picture, show_digits
+from ..m2 import M2
+from .base import numbers
+from .blobs import network_blob
+from .classes import FIRST, LIMIT, as_every_class, labelled_kl
+from .digits import DigitPad
+
+
+class AnalogiesExplorer(DigitPad):
+    """A digit under the three nets of an M2: bars of q(y|x), and its style as all classes, which sliders change.
+
+    `z` is None as long as the style is the digit's own, the mean of q(z|x,y) at the most probable y (M2.analogies);
+    the sliders, or Python, put one float a latent in its place. A new digit makes it None again. `style` is the z in
+    use either way, and `drawing`, `image`, `bits` are the digit. Raises TypeError for a model that is no M2 of pixels.
+    """
+
+    z = traitlets.TraitType(allow_none=True, default_value=None).tag(sync=True, value=True)
+
+    def __init__(self, model: M2, digits: Digits, *, live: bool | None = None) -> None:
+        if not isinstance(model, M2) or model.likelihood != "bernoulli":
+            raise TypeError(f"model must be an M2 of pixels, with likelihood 'bernoulli'; got {type(model).__name__}.")
+        self.model, self.d_z = model, model.d_z
+        settings = dict(d_z=self.d_z, n_classes=model.n_classes, limit=LIMIT, first=FIRST)
+        settings |= labelled_kl(model, digits)
+        blobs = {role: network_blob(getattr(model, role), role) for role in ("classifier", "encoder", "decoder")}
+        super().__init__("Analogies", digits, settings, blobs, live, kind="analogies")
+        self.observe(self._new_digit, "drawing")
+
+    @traitlets.validate("z")
+    def _finite(self, proposal) -> list[float] | None:
+        return None if proposal["value"] is None else numbers(proposal["value"], self.d_z, "z")
+
+    def _new_digit(self, change) -> None:
+        self.z = None
+
+    @property
+    def q_y(self) -> Tensor:
+        """q(y|x) of the digit: (K,), on the CPU."""
+        with torch.no_grad():
+            return self.model.log_q_y(self._bits()).exp()[0].cpu()
+
+    @property
+    def style(self) -> Tensor:
+        """The z that all classes share: (1, Z), on the CPU."""
+        if self.z is not None:
+            return torch.tensor([self.z])
+        with torch.no_grad():
+            return self.model.encode(self._bits(), self.model.classify(self._bits())).mean.cpu()
+
+    def static(self) -> Picture:
+        """The digit; bars of q(y|x) and, under each class, the style as that class."""
+        k, q_y = self.model.n_classes, self.q_y
+        figure, panels = axes(0.55 * (k + 1.5), 1.6, n_columns=2, n_rows=2)
+        figure.set_layout_engine("none")  # the bars stand exactly over the pictures
+        across, up = 1 / (k + 1.5), 0.55 / 1.6
+        panels[0, 0].set_position((0, 0, across, up))
+        panels[1, 0].set_position((1.5 * across, 0, k * across, up))
+        panels[0, 1].set_position((1.5 * across, up + 0.17, k * across, 0.4))
+        panels[1, 1].remove()
+        show_digits(panels[0, 0], self.bits, 1)
+        show_digits(panels[1, 0], as_every_class(self.model, self.style)[0], k)
+        panels[0, 1].bar(range(k), q_y.tolist(), width=0.8, facecolor="none", edgecolor=ENCODER)
+        panels[0, 1].set(xlim=(-0.5, k - 0.5), ylim=(0, 1), yticks=[0, 1], xticks=range(k))
+        panels[0, 1].tick_params(length=0)
+        return picture(
+            figure,
+            alt=f"A digit in black and white; bars of its q(y|x), the highest, {100 * q_y.max():.0f} per cent, over "
+            f"class {int(q_y.argmax())}; under the bars the digit's style as each of {k} classes",
+        )
+
+    def _bits(self) -> Tensor:
+        return self.bits.to(next(self.model.parameters()).device)

@@ -1,0 +1,86 @@
+"""One z in the dress of every class: sliders over a row of ten digits."""
+
+import torch
+import traitlets
+from torch import Tensor
+
+from .. import evaluate
+from ..data import Digits, binarize
+from ..figures import Picture, digit_grid
+from ..m2 import M2
+from ..vae import VAE
+from .base import Explorer, numbers
+from .blobs import network_blob
+
+LIMIT = 3.0  # how far the sliders go, in standard deviations of the prior
+FIRST = 5  # sliders in the open; the others are folded away
+
+
+class ClassesExplorer(Explorer):
+    """One z, decoded as every class by a VAE that is given labels (d_y classes) or by an M2.
+
+    `z` holds one float a latent, at first zeros. With digits, whose test images have the labels, the latents with the
+    largest KL have the first sliders. Raises ValueError for a model that takes no class.
+    """
+
+    z = traitlets.TraitType().tag(sync=True, value=True)
+
+    def __init__(self, model: VAE | M2, digits: Digits | None = None, *, live: bool | None = None) -> None:
+        self.model, self.d_z, self.n_classes = model, model.d_z, n_classes(model)
+        settings = dict(d_z=self.d_z, n_classes=self.n_classes, limit=LIMIT, first=FIRST)
+        settings |= labelled_kl(model, digits)
+        blobs = dict(decoder=network_blob(model.decoder, "decoder"))
+        super().__init__("One z as every class", settings, blobs, live, kind="classes", z=[0.0] * self.d_z)
+
+    @traitlets.validate("z")
+    def _finite(self, proposal) -> list[float]:
+        return numbers(proposal["value"], self.d_z, "z")
+
+    def static(self) -> Picture:
+        """The ten classes at five values of the first slider's latent."""
+        j = self.settings["order"][0]
+        z = torch.tensor(self.z).repeat(5, 1)
+        z[:, j] = torch.linspace(-2, 2, 5)
+        return digit_grid(
+            as_every_class(self.model, z).flatten(0, 1),
+            self.n_classes,
+            alt=f"Decoded digits: along a row one z as each of {self.n_classes} classes; down the rows latent {j + 1} "
+            "goes from -2 to 2, the others stay as they are",
+        )
+
+
+def n_classes(model: VAE | M2) -> int:
+    """How many classes the decoder can be asked for; ValueError where it takes none."""
+    found = model.n_classes if isinstance(model, M2) else getattr(model, "d_y", 0)
+    if not isinstance(model, VAE | M2) or found < 2:
+        raise ValueError(f"model must be a VAE with d_y classes or an M2; got {type(model).__name__} with d_y={found}.")
+    return found
+
+
+@torch.no_grad()
+def as_every_class(model: VAE | M2, z: Tensor) -> Tensor:
+    """The mean pictures of styles z (B, Z) as all K classes, (B, K, D), on the CPU."""
+    device, k = next(model.parameters()).device, n_classes(model)
+    y = torch.arange(k, device=device).repeat(len(z))
+    return model.decode(z.to(device).repeat_interleave(k, 0), y).mean.unflatten(0, (-1, k)).cpu()
+
+
+def labelled_kl(model: VAE | M2, digits: Digits | None) -> dict:
+    """settings `order` and `kl` of a model that is given labels; without digits, the latents as they come."""
+    if digits is None:
+        return dict(order=list(range(model.d_z)), kl=[])
+    return by_kl(model, sample_bits(digits.x_test[:1000]), digits.y_test[:1000])
+
+
+def sample_bits(images: Tensor) -> Tensor:
+    """Bits of images, the same at every call, so that equal models give equal explorers."""
+    with evaluate.seeded(0, images.device):
+        return binarize(images)
+
+
+def by_kl(model: VAE | M2, x: Tensor, y: Tensor) -> dict:
+    """The latents, that with the largest mean KL over pictures x with conditions y first, and the KLs in nats."""
+    kl = evaluate.kl_per_dimension(model, x, y)
+    if not kl.isfinite().all():
+        raise ValueError("model's encoder gives a q(z|x,y) that is not finite for some test digits.")
+    return dict(order=kl.argsort(descending=True).tolist(), kl=[round(v, 3) for v in kl.tolist()])

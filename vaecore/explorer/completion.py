@@ -1,0 +1,147 @@
+"""The completer: a part of a digit is given, a conditional VAE makes up the rest."""
+
+import numpy as np
+import torch
+import traitlets
+from torch import Tensor
+
+from ..data import Digits
+from ..figures import Picture, axes, picture
+from ..splits import pixel_split
+from ..vae import VAE, Regressor
+from .base import numbers
+from .blobs import network_blob
+from .classes import FIRST, LIMIT, by_kl, sample_bits
+from .digits import D_X, DigitPad
+
+WORDS = {
+    "column": "one column",
+    "left": "the left half",
+    "right": "the right half",
+    **{f"{v} {h}": f"the {v} {h} quadrant" for v in ("upper", "lower") for h in ("left", "right")},
+}
+GREEN = ((199, 237, 209), (0, 107, 51))  # paper and ink of the pixels given
+N_DRAWS = 6
+
+
+class CompletionExplorer(DigitPad):
+    """The given part of a digit, drawn or picked, and how conditional VAEs go on with it.
+
+    `models` names one VAE for each part as splits.pixel_split does: of the pixels to predict, x, with the bits given as
+    its condition y. `regressors`, of the same names, show their one answer beside it. `given` is the part in use, `z`
+    the latents of the large picture, at first zeros, and `draws` those of the six small ones, drawn from the prior.
+    Raises ValueError for models that do not fit their part, or that differ in d_z.
+    """
+
+    given = traitlets.Unicode().tag(sync=True, value=True)
+    z = traitlets.TraitType().tag(sync=True, value=True)
+    draws = traitlets.TraitType().tag(sync=True, value=True)
+
+    def __init__(
+        self,
+        models: dict[str, VAE],
+        digits: Digits,
+        *,
+        regressors: dict[str, Regressor] | None = None,
+        live: bool | None = None,
+    ) -> None:
+        self.models, self.regressors = models, regressors or {}
+        _check(self.models, self.regressors)
+        self.d_z = next(iter(models.values())).d_z
+        parts, blobs, bits = [], {}, sample_bits(digits.x_test[:1000])
+        for name, model in models.items():
+            given, others = pixel_split(name)
+            parts.append(dict(name=name, words=WORDS[name], given=given.tolist()))
+            parts[-1] |= by_kl(model, bits[:, others.to(bits.device)], bits[:, given.to(bits.device)])
+            blobs[f"decoder ({name})"] = network_blob(model.decoder, "decoder")
+            if name in self.regressors:
+                blobs[f"regressor ({name})"] = network_blob(self.regressors[name].net, "regressor")
+        settings = dict(d_z=self.d_z, limit=LIMIT, first=FIRST, parts=parts, green=GREEN)
+        noise = torch.randn(N_DRAWS, self.d_z, generator=torch.Generator().manual_seed(0)).clamp(-LIMIT, LIMIT)
+        draws = [[round(v, 2) for v in row] for row in noise.tolist()]
+        state = dict(kind="completion", given=parts[0]["name"], z=[0.0] * self.d_z, draws=draws)
+        super().__init__("Completing a picture", digits, settings, blobs, live, **state)
+
+    @traitlets.validate("z")
+    def _finite(self, proposal) -> list[float]:
+        return numbers(proposal["value"], self.d_z, "z")
+
+    @traitlets.validate("draws")
+    def _rows(self, proposal) -> list[list[float]]:
+        value = proposal["value"]
+        if not isinstance(value, list | tuple | Tensor) or len(value) != N_DRAWS:
+            raise traitlets.TraitError(f"draws must be {N_DRAWS} rows of {self.d_z} numbers; got {value!r}.")
+        return [numbers(row, self.d_z, f"draws[{k}]") for k, row in enumerate(value)]
+
+    @traitlets.validate("given")
+    def _known(self, proposal) -> str:
+        if proposal["value"] not in self.models:
+            names = ", ".join(map(repr, self.models))
+            raise traitlets.TraitError(f"given must be one of {names}; got {proposal['value']!r}.")
+        return proposal["value"]
+
+    @property
+    def y(self) -> Tensor:
+        """The bits given, (1, d_y), in the order of pixel_split."""
+        return self.bits[:, pixel_split(self.given)[0]]
+
+    @torch.no_grad()
+    def completions(self, z: Tensor) -> Tensor:
+        """The given bits with the mean of the other pixels at each z (B, Z): whole pictures (B, 784), on the CPU."""
+        model = self.models[self.given]
+        device = next(model.parameters()).device
+        x = model.decode(z.to(device), self.y.expand(len(z), -1).to(device)).mean.cpu()
+        return self._picture_of(x)
+
+    def static(self) -> Picture:
+        """What is given, the completion at z, the six draws, the regressor's answer, and the digit."""
+        pictures = [self._picture_of(torch.zeros(1, len(pixel_split(self.given)[1])))]
+        pictures += [self.completions(torch.tensor([self.z])), self.completions(torch.tensor(self.draws))]
+        letters = ["$y$", "$z$", *"a" * N_DRAWS]
+        if self.given in self.regressors:
+            net = self.regressors[self.given]
+            with torch.no_grad():
+                answer = net.predict(self.y.to(next(net.parameters()).device)).mean.cpu()
+            pictures.append(self._picture_of(answer))
+            letters.append("b")
+        pictures, letters = torch.cat([*pictures, self.bits]), [*letters, "c"]
+        figure, panels = axes(0.7 * len(letters), 0.95, n_columns=len(letters))
+        for ax, image, letter in zip(panels, self._tinted(pictures), letters, strict=True):
+            ax.imshow(image, interpolation="none")
+            ax.set(xticks=[], yticks=[], xlabel=letter)
+            ax.spines[:].set_visible(False)
+        return picture(
+            figure,
+            alt=f"Of a digit {WORDS[self.given]} is given, in green; then its completion at the z in use (z) and at "
+            f"{N_DRAWS} draws of z from the prior (a){'; the regressor (b)' * ('b' in letters)}; the digit (c)",
+        )
+
+    def _picture_of(self, x: Tensor) -> Tensor:
+        given, others = pixel_split(self.given)
+        pictures = torch.empty(len(x), D_X)
+        pictures[:, given], pictures[:, others] = self.y, x
+        return pictures
+
+    def _tinted(self, pictures: Tensor) -> np.ndarray:
+        """RGB images (N, 28, 28, 3) of pictures (N, 784), given pixels in green."""
+        pictures = pictures[..., None]
+        images, (paper, ink) = (1 - pictures).repeat(1, 1, 3), (torch.tensor(c) / 255 for c in GREEN)
+        part = pictures[:, (given := pixel_split(self.given)[0])]
+        images[:, given] = part * ink + (1 - part) * paper
+        return images.unflatten(1, (28, 28)).clamp(0, 1).numpy()
+
+
+def _check(models: dict[str, VAE], regressors: dict[str, Regressor]) -> None:
+    if not models:
+        raise ValueError("models must name at least one conditional VAE; got none.")
+    if stray := set(regressors) - set(models):
+        raise ValueError(f"regressors must have names of models; got {', '.join(map(repr, sorted(stray)))} as well.")
+    for kind, nets in (("models", models), ("regressors", regressors)):
+        for name, net in nets.items():
+            d_y, d_x = (len(pixels) for pixels in pixel_split(name))
+            if (net.d_x, net.d_y) != (d_x, d_y):
+                raise ValueError(
+                    f"{kind}[{name!r}] must predict {d_x} pixels from {d_y}; got d_x={net.d_x} and d_y={net.d_y}."
+                )
+    if len(sizes := {model.d_z for model in models.values()}) > 1:
+        raise ValueError(f"models must have one number of latents; got {', '.join(map(str, sorted(sizes)))}.")

@@ -1,0 +1,21 @@
+// One z as every class.
+
+KINDS.classes = async function (view) {
+  const { d_z: dZ, n_classes: nClasses, limit } = view.settings;
+  const decoder = await view.network("decoder");
+  if (decoder.nIn !== dZ + nClasses) {
+    throw new Error(`The decoder takes ${decoder.nIn} numbers; z and the class have ${dZ + nClasses}.`);
+  }
+  const row = classRow(nClasses), sliders = latentSliders(view, view.settings, () => view.get("z"));
+  const buttons = make("div", { class: "vae-buttons" },
+    button("draw z from the prior", () => view.set("z", priorDraw(dZ, limit))),
+    button("reset", () => view.set("z", Array(dZ).fill(0))));
+  view.root.append(make("div", { class: "vae-side" }, row.box, make("div", {}, sliders.box, buttons)));
+
+  view.watch(["z"], () => {
+    const z = latentsOf(view);
+    row.show(asEveryClass(decoder, z, nClasses));
+    sliders.show(z);
+    view.say(`One z as the classes 0 to ${nClasses - 1}; z is ${z.map(v => minus(v)).join(", ")}`);
+  });
+};

@@ -1,0 +1,149 @@
+"""A Jupyter server of our own and a notebook in a real browser: JupyterLab, and the classic notebook of ipywidgets 7."""
+
+import contextlib
+import os
+import re
+import socket
+import subprocess
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import nbformat
+from conftest import ROOT
+from playwright.sync_api import Browser, Page
+
+TOKEN = "local"
+SECONDS = 90  # the longest that anything here waits for
+
+# runs code in the notebook's kernel, as one more cell would, and gives what it printed, or its error
+RUN_IN_LAB = """async code => {
+    const { kernel } = jupyterapp.shell.currentWidget.sessionContext.session;
+    const request = kernel.requestExecute({ code });
+    let out = "";
+    request.onIOPub = ({ content }) => { out += content.text ?? (content.ename ? `${content.ename}: ${content.evalue}` : ""); };
+    await request.done;
+    return out;
+}"""
+RUN_IN_CLASSIC = """code => new Promise(done => {
+    let out = "";
+    const output = ({ content }) => { out += content.text ?? (content.ename ? `${content.ename}: ${content.evalue}` : ""); };
+    const status = ({ content }) => { if (content.execution_state === "idle") done(out); };
+    Jupyter.notebook.kernel.execute(code, { iopub: { output, status } });
+})"""
+FOREIGN = re.compile(r"^(?!data:|blob:|about:)")
+
+
+class Notebook:
+    """A notebook in a page: what runs in its kernel, and what its page asked for and complained about."""
+
+    def __init__(self, page: Page, address: str, run_code: str) -> None:
+        self.page, self.address, self.run_code = page, address, run_code
+        self.foreign: list[str] = []
+        self.errors: list[str] = []
+        page.set_default_timeout(1000 * SECONDS)
+        page.on("request", lambda request: self._asked(request.url))
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
+
+    def _asked(self, url: str) -> None:
+        if FOREIGN.match(url) and not url.startswith(self.address):
+            self.foreign.append(url)
+
+    def run(self, code: str) -> str:
+        return self.page.evaluate(self.run_code, code).strip()
+
+    def wait_for(self, code: str, printed: str) -> None:
+        """Until `print(code)` in the kernel prints just this."""
+        end = time.monotonic() + SECONDS
+        while (found := self.run(f"print({code})")) != printed:
+            assert time.monotonic() < end, f"{code} is {found}, never {printed}"
+
+    def wait_until(self, condition: str, argument=None) -> None:
+        """Until this expression of JavaScript, a function of the argument, holds in the page."""
+        self.page.wait_for_function(condition, arg=argument)
+
+
+def write(path: Path, *cells: str) -> None:
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+    notebook.metadata.kernelspec = dict(name="python3", display_name="Python 3", language="python")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nbformat.write(notebook, path)
+
+
+@contextlib.contextmanager
+def server(python: Path | str, folder: Path, *module_and_options: str) -> Iterator[str]:
+    """A Jupyter server on a free port of this machine that shows folder/notebooks; its address."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    (folder / "notebooks").mkdir(parents=True, exist_ok=True)
+    places = {f"JUPYTER_{name}_DIR": str(folder / name.lower()) for name in ("CONFIG", "DATA", "RUNTIME")}
+    places |= {f"JUPYTERLAB_{name}_DIR": str(folder / name.lower()) for name in ("SETTINGS", "WORKSPACES")}
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith(("JUPYTER", "VAECORE_BUILD"))
+    }
+    environment |= places | dict(IPYTHONDIR=str(folder / "ipython"), PYTHONPATH=str(ROOT), OMP_NUM_THREADS="1")
+    command = [
+        str(python),
+        "-m",
+        *module_and_options,
+        "--no-browser",
+        "--allow-root",
+        "--ip=127.0.0.1",
+        f"--port={port}",
+    ]
+    address, log = f"http://127.0.0.1:{port}/", folder / "server.log"
+    with log.open("w") as out:
+        process = subprocess.Popen(command, cwd=folder / "notebooks", env=environment, stdout=out, stderr=out)
+    try:
+        end = time.monotonic() + SECONDS
+        while not _answers(f"{address}api?token={TOKEN}"):
+            assert process.poll() is None and time.monotonic() < end, f"Jupyter did not start:\n{log.read_text()}"
+            time.sleep(0.05)
+        yield address
+    finally:
+        process.terminate()  # it ends its kernels too
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            return answer.status == 200
+    except OSError:
+        return False
+
+
+@contextlib.contextmanager
+def in_lab(browser: Browser, address: str, name: str) -> Iterator[Notebook]:
+    """The notebook in JupyterLab (whose server must have --expose-app-in-browser), its cells run."""
+    context = browser.new_context(viewport=dict(width=1200, height=3600), reduced_motion="reduce")
+    notebook = Notebook(context.new_page(), address, RUN_IN_LAB)
+    notebook.page.goto(f"{address}lab/tree/{name}?token={TOKEN}")
+    notebook.wait_until(
+        "() => window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'"
+    )
+    notebook.page.evaluate("() => jupyterapp.commands.execute('notebook:run-all-cells')")
+    yield notebook
+    context.close()
+
+
+@contextlib.contextmanager
+def in_classic(browser: Browser, address: str, name: str) -> Iterator[Notebook]:
+    """The notebook in the classic notebook, its cells run."""
+    context = browser.new_context(viewport=dict(width=1200, height=3600), reduced_motion="reduce")
+    notebook = Notebook(context.new_page(), address, RUN_IN_CLASSIC)
+    page = notebook.page
+    # its manager of widgets first asks the kernel for older ones, and spoils outputs that come meanwhile
+    with page.expect_console_message(lambda message: "jupyter.widget.control" in message.text, timeout=1000 * SECONDS):
+        page.goto(f"{address}notebooks/{name}?token={TOKEN}")
+        notebook.wait_until("() => window.Jupyter?.notebook?.kernel?.is_connected()")
+    notebook.run("0")
+    page.evaluate("() => Jupyter.notebook.execute_all_cells()")
+    yield notebook
+    context.close()

@@ -43,7 +43,7 @@ test-all: lint
 	$(VENV)/python -m pytest
 
 screenshots: book
-	$(VENV)/python tests/screenshots.py
+	$(VENV)/python -m tests.screenshots
 
 lock: setup
 	$(VENV)/uv pip compile pyproject.toml --extra book --extra test --universal --python-version 3.11 \

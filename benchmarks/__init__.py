@@ -1,1 +1,1 @@
-"""Runs that take too long for the book or its tests; each leaves a record under benchmarks/results."""
+"""Runs that take too long for the book or its tests; each leaves a record."""

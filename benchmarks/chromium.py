@@ -1,4 +1,4 @@
-"""A Chromium for the browser tests: the one on PATH, else Playwright's own, else the system's package; never none."""
+"""A Chromium for tests and benchmarks: the one on PATH, else Playwright's own, else the system's package."""
 
 import os
 import shutil

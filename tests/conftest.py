@@ -9,10 +9,10 @@ import sys
 import threading
 from pathlib import Path
 
-import chromium
 import pytest
 from playwright.sync_api import sync_playwright
 
+from benchmarks import chromium
 
 ROOT = Path(__file__).parents[1]
 COLD = ROOT / "_build" / "test"

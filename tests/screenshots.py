@@ -3,8 +3,9 @@
 import sys
 from pathlib import Path
 
-import chromium
 from playwright.sync_api import sync_playwright
+
+from benchmarks import chromium
 
 ROOT = Path(__file__).parents[1]
 HTML = Path(sys.argv[1]).absolute() if len(sys.argv) > 1 else ROOT / "_build" / "html"

@@ -2,8 +2,9 @@
 
 from types import SimpleNamespace
 
-import chromium
 import pytest
+
+from benchmarks import chromium
 
 
 def playwright(able):

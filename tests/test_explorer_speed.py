@@ -1,0 +1,120 @@
+"""The explorers of the built book keep their bars: sizes as they stand, times five times over, for busy machines."""
+
+import re
+
+import pytest
+import torch
+
+from benchmarks import explorers
+from vaecore.explorer import GapExplorer, LatentExplorer, blobs
+from vaecore.vae import VAE
+
+SLACK = 5
+PAGE = '<!doctype html><html lang="en"><meta charset="utf-8"><title>Speed</title><body>{}'
+FAR = '<div style="height: 5000px"></div>'
+
+
+def test_the_book_keeps_its_bars(browser, site):
+    found = explorers.measure(browser, site, n_inputs=30)
+    assert explorers.faults(found, SLACK) == []
+    assert {one["page"] for one in found["explorers"]} == set(found["pages"]) >= {"index", "02_kl", "04_m1"}
+    assert all(one["painted"] for one in found["explorers"]) and found["networks"]
+
+
+# From here on: what is slow or large is found out.
+
+
+@pytest.fixture(scope="module")
+def gap() -> str:
+    z = torch.linspace(-12, 12, 481, dtype=torch.float64)
+    return GapExplorer(z, torch.distributions.Normal(0, 1).log_prob(z) - (z - 2) ** 2 - 1).fragment()
+
+
+@pytest.fixture(scope="module")
+def decoder():
+    torch.manual_seed(0)
+    return VAE(d_z=2, hidden=(64,))
+
+
+@pytest.fixture(scope="module")
+def measured(browser, tmp_path_factory):
+    def measure(*fragments: str) -> dict:
+        folder = tmp_path_factory.mktemp("pages")
+        folder.joinpath("page.html").write_text(PAGE.format(FAR.join(["", *fragments])), encoding="utf-8")
+        return explorers.measure(browser, folder, n_inputs=12)
+
+    return measure
+
+
+@pytest.fixture(scope="module")
+def sound(measured, gap, decoder) -> dict:
+    return measured(LatentExplorer(decoder).fragment(), gap)
+
+
+def slowed(script: str, at: str, milliseconds: int, behind: bool = False) -> str:
+    """The script with a pause before a place, or behind it."""
+    wait = f"for (const t = performance.now(); performance.now() - t < {milliseconds};);"
+    assert at in script
+    return script.replace(at, at + wait if behind else wait + at)
+
+
+def test_what_is_measured(sound):
+    flat, curves = sound["explorers"]
+    assert (flat["name"], curves["name"]) == ("Latent explorer", "ELBO gap viewer")
+    assert set(flat["painted"]) == {"slider", "pad"} and set(curves["painted"]) == {"slider"}
+    for times in (*flat["painted"].values(), *curves["painted"].values()):
+        assert 0 < times["p50_ms"] <= times["p95_ms"] and times["inputs"] == 12
+    (net,) = sound["networks"]
+    assert net["role"] == "decoder" and 0 < net["forward_ms"] < 5
+    weights = 2 * (2 * 64 + 64 + 64 * 784 + 784) / 1000  # two bytes each; base64 over gzip keeps about that
+    assert net["gzip_kb"] == pytest.approx(weights, rel=0.15)
+    assert 300 < sound["pages"]["page"]["html_kb"] < 1000  # here the net stands in the page itself
+
+
+def test_a_slow_paint_is_found(measured, gap):
+    found = measured(slowed(gap, "const terms = gapTerms(grid, problem, mu, sigma);", 200))
+    assert found["explorers"][0]["painted"]["slider"]["p50_ms"] > 200
+    (said,) = explorers.faults(found, SLACK)
+    assert re.fullmatch(r"the slider of ELBO gap viewer 1 on page: \d+(\.\d)? ms, and 170 are the most\.", said)
+
+
+def test_a_slow_start_is_found(measured, gap):
+    found = measured(slowed(gap, "const curves = gapCurves(grid)", 1500))
+    assert found["explorers"][0]["alive_ms"] > 1500 and len(explorers.faults(found)) == 1
+
+
+def test_a_slow_net_is_found(browser, decoder, monkeypatch):
+    blob = dict(id="net", role="decoder", page="page", text=blobs.network_blob(decoder.decoder))
+    start = "function forward(network, input) {"
+    monkeypatch.setattr(explorers, "JAVASCRIPT", slowed(explorers.JAVASCRIPT, start, 6, behind=True))
+    (net,) = explorers.of_networks(browser, [blob])
+    assert 6 < net["forward_ms"] < 12
+    assert len(explorers.faults(dict(pages={}, explorers=[], networks=[net]))) == 1
+
+
+def test_large_files_are_found(sound):
+    net = dict(sound["networks"][0], gzip_kb=1000.1)
+    found = dict(explorers=[], networks=[net], pages=dict(index=dict(html_kb=400.1), small=dict(html_kb=399.9)))
+    assert explorers.faults(found, slack=1000) == [
+        "the HTML of index: 400.1 kb, and 400 are the most.",
+        f"the decoder {net['id']} of page: 1000.1 kb, and 1000 are the most.",
+    ]
+
+
+def test_an_explorer_that_does_not_answer_is_told(measured, gap):
+    dead = gap.replace("this.model.set(name, value)", "")
+    assert dead != gap
+    with pytest.raises(ValueError, match=r"the slider of ELBO gap viewer on file.* changes nothing"):
+        measured(dead)
+
+
+def test_an_explorer_that_does_not_come_alive_is_told(measured, gap):
+    broken = gap.replace('"kind": "gap"', '"kind": "gaps"')
+    assert broken != gap
+    with pytest.raises(ValueError, match=r"ELBO gap viewer on file.* does not come alive; it says: .+"):
+        measured(broken)
+
+
+def test_a_folder_without_explorers_is_told(measured):
+    with pytest.raises(ValueError, match=r"site must be a folder of pages with explorers; .* has none"):
+        measured("<p>No explorer.</p>")

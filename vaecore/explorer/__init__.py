@@ -4,6 +4,7 @@ from .analogies import AnalogiesExplorer
 from .classes import ClassesExplorer
 from .completion import CompletionExplorer
 from .digit import DigitExplorer
+from .gap import GapExplorer
 from .latent import LatentExplorer
 
 __all__ = [
@@ -11,5 +12,6 @@ __all__ = [
     "ClassesExplorer",
     "CompletionExplorer",
     "DigitExplorer",
+    "GapExplorer",
     "LatentExplorer",
 ]

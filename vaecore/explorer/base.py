@@ -15,7 +15,7 @@ from .blobs import blob_id
 
 FOLDER = Path(__file__).parent
 SHARED = ("network", "host", "controls", "digits", "sheet")
-SCRIPTS = (*SHARED, "latent", "digit", "classes", "analogies", "completion")
+SCRIPTS = (*SHARED, "latent", "digit", "classes", "analogies", "completion", "gap")
 JAVASCRIPT = "\n".join((FOLDER / "js" / f"{name}.js").read_text(encoding="utf-8") for name in SCRIPTS)
 STYLE = (FOLDER / "explorer.css").read_text(encoding="utf-8")
 ALONE = f'"use strict";(() => {{\n{JAVASCRIPT}\nbringAll();\n}})();'  # in a page; runs from file:// too

@@ -1,0 +1,198 @@
+"""The ELBO gap viewer: a Gaussian q beside a true posterior, and what the gap between them costs."""
+
+import math
+from collections.abc import Mapping
+
+import torch
+import traitlets
+from torch import Tensor
+
+from .. import figures
+from ..figures import Picture
+from .base import Explorer, numbers
+
+LIMIT = 3.0  # how far mu goes to either side
+NARROWEST, WIDEST = 0.1, 1.5  # how far sigma goes
+START = (1.0, 1.0)  # mu and sigma at first
+REACH = LIMIT + 6 * WIDEST  # q has a thousand-millionth of its mass outside, at the most
+
+
+class GapExplorer(Explorer):
+    """Sliders for q = N(mu, sigma^2) in one dimension, over the true posterior of one observed x; the prior is N(0, 1).
+
+    `z` is an even grid (N,), and `log_joint` is log p(x, z) on it (N,), in nats; or a dict of several, by names that
+    the reader chooses between. All integrals are trapezoid sums over the grid, here and in the page. The grid must
+    reach from -12 to 12 in steps of 0.05 or less: then, for posteriors no narrower than sigma = 0.1, the sums are the
+    integrals to a millionth of a nat, or of their own size. ValueError for anything else.
+    """
+
+    mu = traitlets.TraitType().tag(sync=True, value=True)
+    sigma = traitlets.TraitType().tag(sync=True, value=True)
+    posterior = traitlets.Unicode().tag(sync=True, value=True)  # the name of the one that is shown
+
+    def __init__(self, z: Tensor, log_joint: Tensor | Mapping[str, Tensor], *, live: bool | None = None) -> None:
+        self.grid = _grid(z)
+        self._log_prior = -0.5 * (math.log(2 * math.pi) + self.grid**2)
+        joints = dict(log_joint) if isinstance(log_joint, Mapping) else {"": log_joint}
+        if not joints:
+            raise ValueError("log_joint must hold at least one posterior; got an empty dict.")
+        self._joints = {name: self._checked(joint, name) for name, joint in joints.items()}
+        posteriors = [
+            dict(name=name, log_joint=joint.tolist(), gaussian=self._gaussian(name))
+            for name, joint in self._joints.items()
+        ]
+        settings = dict(ends=[self.grid[0].item(), self.grid[-1].item()], posteriors=posteriors, start=START)
+        settings |= dict(limit=LIMIT, narrowest=NARROWEST, widest=WIDEST)
+        first = next(iter(self._joints))
+        super().__init__(
+            "ELBO gap viewer", settings, {}, live, kind="gap", mu=START[0], sigma=START[1], posterior=first
+        )
+
+    @property
+    def log_evidence(self) -> float:
+        """log p(x), in nats."""
+        return self._log_evidence(self.posterior).item()
+
+    @property
+    def elbo(self) -> float:
+        """{eq}`elbo`: reconstruction minus KL to the prior, in nats."""
+        terms = self.terms()
+        return terms["reconstruction"] - terms["kl_to_prior"]
+
+    @property
+    def gap(self) -> float:
+        """KL(q || p(z|x)), in nats."""
+        return self.terms()["gap"]
+
+    def terms(self) -> dict[str, float]:
+        """The four terms of the derivation's last line, for the q and the posterior of this moment, in nats."""
+        return {name: value.item() for name, value in self._terms(self.posterior, self.mu, self.sigma).items()}
+
+    def best(self, name: str) -> tuple[float, float]:
+        """mu and sigma of the largest ELBO among Gaussians 0.1 (mu) and 0.05 (sigma) apart."""
+        n_mu, n_sigma = round(LIMIT / 0.05) + 1, round((WIDEST - NARROWEST) / 0.05) + 1
+        like = dict(dtype=torch.float64)
+        mus, sigmas = torch.linspace(-LIMIT, LIMIT, n_mu, **like), torch.linspace(NARROWEST, WIDEST, n_sigma, **like)
+        mu, sigma = torch.cartesian_prod(mus, sigmas).T
+        least = self._terms(name, mu[:, None], sigma[:, None])["gap"].argmin()
+        return round(mu[least].item(), 6), round(sigma[least].item(), 6)
+
+    def static(self) -> Picture:
+        """Curves over bars: the q of the start for the first posterior, and the best q for each."""
+        best = {name: self._gaussian(name) or self.best(name) for name in self._joints}
+        first = next(iter(best))
+        columns = [(first, *START), *((name, *q) for name, q in best.items())]
+        figure, axes = figures.axes(2.2 * len(columns), 4.0, len(columns), 2, squeeze=False, sharey="row")
+        for (curves, bars), column in zip(axes.T, columns, strict=True):
+            self._draw_column(curves, bars, *column)
+        axes[0, 0].set_ylabel("density")
+        axes[1, 0].set_ylabel("nats")
+        drawn = [handle for ax in axes[:, 0] for handle in ax.get_legend_handles_labels()[0]]
+        figure.legend(handles=drawn, ncols=4, loc="outside lower center", frameon=False)
+        told = []
+        for name, mu, sigma in columns:
+            gap = self._terms(name, mu, sigma)["gap"].item()
+            which = f" of {name}" if name else ""
+            told.append(f"q of mean {mu:.2f} and standard deviation {sigma:.2f} leaves a gap of {gap:.2f} nats")
+            told[-1] += f" to the posterior{which}"
+        alt = "Curves of q, of the true posterior and of the prior, over pairs of equally high bars: " + "; ".join(told)
+        return figures.picture(figure, alt=alt)
+
+    def _draw_column(self, curves, bars, name: str, mu: float, sigma: float) -> None:
+        ink, blue, orange, grey = figures.INK, figures.ENCODER, figures.DECODER, figures.PRIOR
+        near = self.grid.abs() <= 4
+        z = self.grid[near]
+        posterior = (self._joints[name] - self._log_evidence(name)).exp()
+        curves.plot(z, self._log_prior.exp()[near], dashes=(4, 2), color=grey, label="$p(z)$")
+        curves.plot(z, posterior[near], color=ink, label="$p(z|x)$")
+        curves.plot(z, _log_normal(self.grid, mu, sigma).exp()[near], color=blue, linewidth=2, label="$q(z|x)$")
+        curves.set(xlabel="$z$", xticks=[-2, 0, 2])
+        curves.set_title(name, size=10)
+        terms = {key: value.item() for key, value in self._terms(name, mu, sigma).items()}
+        box = dict(width=0.7, linewidth=1.3)
+        bars.bar(0, -terms["reconstruction"], facecolor=orange, edgecolor=orange, label=r"$-E_q[\log p(x|z)]$", **box)
+        prior = dict(facecolor="none", edgecolor=grey, hatch="..", label=r"$KL(q \Vert p(z))$")
+        bars.bar(0, terms["kl_to_prior"], bottom=-terms["reconstruction"], **prior, **box)
+        bars.bar(1, -terms["log_evidence"], facecolor="none", edgecolor=ink, label=r"$-\log p(x)$", **box)
+        gap = dict(facecolor="none", edgecolor=blue, hatch="//", label=r"$KL(q \Vert p(z|x))$")
+        bars.bar(1, terms["gap"], bottom=-terms["log_evidence"], **gap, **box)
+        bars.set(xticks=[], xlabel=f"$q = N({mu:.2f}, {sigma**2:.2f})$")
+
+    def _terms(self, name: str, mu, sigma) -> dict[str, Tensor]:
+        log_q, joint, log_evidence = _log_normal(self.grid, mu, sigma), self._joints[name], self._log_evidence(name)
+        q = log_q.exp()
+        sums = dict(
+            reconstruction=q * (joint - self._log_prior),
+            kl_to_prior=q * (log_q - self._log_prior),
+            gap=q * (log_q - (joint - log_evidence)),
+        )
+        return {term: torch.trapezoid(f, self.grid) for term, f in sums.items()} | dict(log_evidence=log_evidence)
+
+    def _log_evidence(self, name: str) -> Tensor:
+        joint = self._joints[name]
+        return torch.trapezoid((joint - joint.max()).exp(), self.grid).log() + joint.max()
+
+    def _gaussian(self, name: str) -> tuple[float, float] | None:
+        """mu and sigma of the posterior, if it is a Gaussian that the sliders reach."""
+        posterior = (self._joints[name] - self._log_evidence(name)).exp()
+        mean = torch.trapezoid(posterior * self.grid, self.grid)
+        sigma = torch.trapezoid(posterior * (self.grid - mean) ** 2, self.grid).sqrt()
+        reached = mean.abs() <= LIMIT and NARROWEST <= sigma <= WIDEST
+        is_gaussian = reached and self._terms(name, mean, sigma)["gap"] < 1e-5
+        return (round(mean.item(), 6), round(sigma.item(), 6)) if is_gaussian else None
+
+    def _checked(self, joint: Tensor, name: str) -> Tensor:
+        """log p(x, z) as the page will have it, with six decimals."""
+        called = f"log_joint of {name!r}" if name else "log_joint"
+        joint = torch.as_tensor(joint, dtype=torch.float64).detach().cpu()
+        if joint.shape != self.grid.shape:
+            raise ValueError(f"{called} must have the grid's shape {tuple(self.grid.shape)}; got {tuple(joint.shape)}.")
+        if not joint.isfinite().all():
+            raise ValueError(f"{called} must be finite on the whole grid; {(~joint.isfinite()).sum()} values are not.")
+        top = (joint - self._log_prior).max()
+        if top > 0:
+            raise ValueError(f"{called} must have log p(x|z) <= 0, for bars of minus logs; it reaches {top:.3g}.")
+        return joint.round(decimals=6)
+
+    @traitlets.validate("mu")
+    def _mu_on_slider(self, proposal) -> float:
+        return _between(proposal["value"], -LIMIT, LIMIT, "mu")
+
+    @traitlets.validate("sigma")
+    def _sigma_on_slider(self, proposal) -> float:
+        return _between(proposal["value"], NARROWEST, WIDEST, "sigma")
+
+    @traitlets.validate("posterior")
+    def _known(self, proposal) -> str:
+        if proposal["value"] not in self._joints:
+            raise traitlets.TraitError(f"posterior must be one of {list(self._joints)}; got {proposal['value']!r}.")
+        return proposal["value"]
+
+
+def _log_normal(z: Tensor, mu, sigma) -> Tensor:
+    sigma = torch.as_tensor(sigma, dtype=z.dtype)
+    return -0.5 * (math.log(2 * math.pi) + ((z - mu) / sigma) ** 2) - sigma.log()
+
+
+def _grid(z: Tensor) -> Tensor:
+    z = torch.as_tensor(z, dtype=torch.float64).detach().cpu()
+    if z.ndim != 1 or len(z) < 2 or not z.isfinite().all():
+        raise ValueError(f"z must be a grid of finite numbers, shape (N,); got shape {tuple(z.shape)}.")
+    step = (z[-1] - z[0]) / (len(z) - 1)
+    even = torch.linspace(z[0], z[-1], len(z), dtype=torch.float64)
+    if not (step > 0 and torch.allclose(z, even, atol=1e-6)):
+        raise ValueError("z must be an even grid from left to right; its steps differ, or go back.")
+    if z[0] > -REACH + 1e-6 or z[-1] < REACH - 1e-6 or step > NARROWEST / 2 + 1e-6:
+        told = f"got {z[0]:g} to {z[-1]:g} in steps of {step:.3g}"
+        raise ValueError(f"z must reach from -{REACH:g} to {REACH:g} in steps of {NARROWEST / 2:g} or less; {told}.")
+    return even
+
+
+def _between(value, low: float, high: float, name: str) -> float:
+    try:
+        (number,) = numbers([value], 1, name)
+    except traitlets.TraitError:
+        number = math.nan
+    if not low <= number <= high:
+        raise traitlets.TraitError(f"{name} must be a number from {low:g} to {high:g}; got {value!r}.")
+    return number

@@ -30,6 +30,37 @@ SEES = "```{code-cell} ipython3\nimport os, time\ntime.sleep(3)\nf\"data: {os.en
 RAISES = "```{code-cell} ipython3\n1 / 0\n```\n"
 SLEEPS = "```{code-cell} ipython3\nimport time\nopen('%s', 'w').close()\ntime.sleep(60)\n```\n"
 
+EXERCISE = """See {eq}`hint`.
+
+```{exercise} How much?
+:label: sum
+What is six times seven million?
+```
+
+````{solution-start} sum
+:class: dropdown
+````
+
+Multiply.
+
+```{math}
+:label: hint
+6 \\cdot 7
+```
+
+```{code-cell} ipython3
+6 * 7_000_000
+```
+
+````{solution-end}
+````
+
+```{math}
+:label: later
+x = 1
+```
+"""
+
 spec = importlib.util.spec_from_file_location("build", DRIVER)
 driver = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(driver)
@@ -52,8 +83,8 @@ def write(book: Path, body: str) -> None:
     (book / "book" / "index.md").write_text(HEAD + body)
 
 
-def build(book: Path) -> subprocess.CompletedProcess:
-    return run_driver("--out", book, root=book)
+def build(book: Path, *options: str) -> subprocess.CompletedProcess:
+    return run_driver("--out", book, *options, root=book)
 
 
 def page(book: Path) -> str:
@@ -91,6 +122,19 @@ def test_only_what_has_changed_is_done_again(book):
         source.write("# changed\n")
     code = build(book)
     assert code.returncode == 0 and "Executed notebook" in code.stdout and "Using cached" not in code.stdout
+
+
+def test_solutions_can_be_left_out(book):
+    write(book, EXERCISE)
+    for round_, options in enumerate(((), ("--no-solutions",), ())):
+        done = build(book, *options)
+        assert done.returncode == 0, done.stdout[-2000:]
+        assert ("Executed notebook" in done.stdout) == (round_ == 0)  # the cells ran once for both
+        files = "".join(file.read_text() for file in (book / "_build" / "html").rglob("index.*"))
+        assert "six times seven" in files and 'id="equation-later"' in files
+        for part in ("Multiply.", "6 \\cdot 7", "#equation-hint", "42000000"):
+            assert (part in files) == (not options), part
+        assert "Nothing has changed" in build(book, *options).stdout
 
 
 def test_a_killed_build_is_not_taken_for_a_finished_one(book):

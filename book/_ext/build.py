@@ -1,4 +1,4 @@
-"""Builds the book into OUT/_build/html: `python book/_ext/build.py [--out OUT] [--source FOLDER] [--page NAME]`.
+"""Builds the book into OUT/_build/html: `python book/_ext/build.py`; `--help` lists its options.
 
 Jupyter Book alone would say "done" too early: after a failed build, and when vaecore or the data has changed but no
 cell. Here a build is complete only when its stamp, written last, fits all that went in and all that came out.
@@ -123,7 +123,7 @@ def surroundings(target):
     return {**environment, **ours, "IPYTHONDIR": str(profile.parent)}
 
 
-def build(out, source, page, lock):
+def build(out, source, page, solutions, lock):
     target = out / "_build"
     target.mkdir(parents=True, exist_ok=True)
     html, stamp, toc = target / "html", target / "complete.json", ROOT / "_toc.yml"
@@ -132,6 +132,7 @@ def build(out, source, page, lock):
     facts = machine()
     key = execution_key(facts)
     inputs = [key, fingerprint(source, toc, ROOT / "_config.yml", ROOT / "book" / "_ext", ROOT / "book" / "_assets")]
+    inputs.append({"solutions": solutions})
     if not page and stamp.exists() and json.loads(stamp.read_text()) == [*inputs, listing(html)]:
         print("Nothing has changed since the last build.")
         return html
@@ -144,7 +145,7 @@ def build(out, source, page, lock):
         toc = target / "page_toc.yml"
         toc.write_text(f"root: {page}\n")
     environment = surroundings(target)
-    environment["VAEBOOK_MACHINE"] = json.dumps(facts)
+    environment |= {"VAEBOOK_MACHINE": json.dumps(facts), "VAEBOOK_SOLUTIONS": str(int(solutions))}
     status = sphinx(source, toc, out, environment, not page, lock)
     failed = sorted(html.glob("reports/**/*.err.log"))
     for report in failed:
@@ -161,6 +162,7 @@ def main():
     parser.add_argument("--out", type=Path, default=ROOT, help="the pages go to OUT/_build/html")
     parser.add_argument("--source", type=Path, default=ROOT / "book", help="the folder of the chapters")
     parser.add_argument("--page", help="only this chapter, such as 02_kl; links to other chapters then only warn")
+    parser.add_argument("--no-solutions", action="store_true", help="leave the solutions of exercises out")
     options = parser.parse_args()
     if os.environ.get("VAECORE_DATA"):  # chapters run in another folder than the terminal's
         os.environ["VAECORE_DATA"] = str(Path(os.environ["VAECORE_DATA"]).expanduser().absolute())
@@ -172,7 +174,7 @@ def main():
         except OSError:
             sys.exit(f"build: another build is writing into {out / '_build'}; wait for it or name another --out.")
         try:
-            html = build(out, options.source.absolute(), options.page, lock)
+            html = build(out, options.source.absolute(), options.page, not options.no_solutions, lock)
         except KeyboardInterrupt:
             sys.exit("build: stopped. The next run keeps the chapters that have run.")
     print(f"\nOpen the book in a browser:  {(html / (options.page or 'index')).as_uri()}.html")

@@ -3,18 +3,24 @@
 #   make test                              everything that is checked at every change; make test-all: the slow checks too
 #   make book PYTHON=/path/to/python3.12   with another Python
 #   make book TORCH=installed PYTHON=...   keeps the torch which that Python already has
+#   make book SOLUTIONS=0                  without the solutions of exercises
 
 PYTHON ?= python3
 TORCH ?=
+SOLUTIONS ?= 1
+PORT ?= 8000
 VENV = .venv/bin
 ifeq ($(origin PYTHON),file)
 KEEP = --keep-python
 endif
 
-.PHONY: help book test test-all setup lint format lock screenshots clean distclean
+.PHONY: help book test test-all setup lint format lock screenshots serve zip linkcheck clean distclean
 help:
-	@echo "make book         builds the book into _build/html/index.html"
+	@echo "make book         builds the book into _build/html/index.html (SOLUTIONS=0: without solutions, for a class)"
 	@echo "make test         lints, builds cold, and runs the tests (make test-all: the slow ones too)"
+	@echo "make serve        shows the built book at http://127.0.0.1:8000 (PORT=8001: at another port)"
+	@echo "make zip          packs it into _build/variational-autoencoders.zip, to be read without a network"
+	@echo "make linkcheck    asks whether the addresses that it links to are still there; needs a network"
 	@echo "make screenshots  every page, light and dark, wide and narrow, into _build/screenshots"
 	@echo "make lock         renews requirements.txt from pyproject.toml (UV_ARGS=--upgrade takes newer versions)"
 	@echo "make clean        removes _build; make distclean: .venv too"
@@ -26,7 +32,16 @@ setup:
 	@"$(PYTHON)" book/_ext/environment.py --torch "$(TORCH)" $(KEEP)
 
 book: setup
-	@$(VENV)/python book/_ext/build.py
+	@$(VENV)/python book/_ext/build.py $(if $(filter 0,$(SOLUTIONS)),--no-solutions)
+
+serve: book
+	@$(VENV)/python -m http.server --bind 127.0.0.1 --directory _build/html $(PORT)
+
+zip: book
+	@$(VENV)/python book/_ext/bundle.py _build/html _build/variational-autoencoders.zip
+
+linkcheck: book
+	@$(VENV)/python book/_ext/links.py _build/html
 
 lint: setup
 	$(VENV)/ruff check

@@ -83,7 +83,6 @@ async function digitSource(view, { caption = ["the bits ", make("i", {}, "x"), "
   const pick = k => view.set("drawing", texts[(k + images.length) % images.length]);
   const which = make("div", { class: "vae-digit-caption" });
   const pad = drawingPad(which, line => {
-    if (drawn !== view.get("drawing")) lines = []; // a line drawn over a test digit begins anew
     if (!lines.includes(line)) lines.push(line);
     drawn = textOf(normalise(lines));
     view.set("drawing", drawn);
@@ -98,7 +97,7 @@ async function digitSource(view, { caption = ["the bits ", make("i", {}, "x"), "
     `side fills ${BOX} pixels, and its centre of mass goes to the centre of ${SIDE} \u00d7 ${SIDE}.`);
   view.watch(["drawing", ...also], () => {
     const { text, greys, bits, empty, k } = now();
-    if (text !== drawn) [lines, drawn] = [[], null]; // it came from elsewhere: a button, Python, another view
+    if (text !== drawn) [lines, drawn] = [[], null]; // from a button, Python or another view: a line begins anew
     if (k >= 0) place = k;
     pad.show(lines, greys, empty, `Drawing pad: ${words()}`);
     seen.show(bits, empty ? "No bits: nothing drawn yet" : `The bits of the digit: ${words()}`, colourOf());

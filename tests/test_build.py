@@ -70,7 +70,7 @@ spec.loader.exec_module(driver)
 def book(tmp_path, monkeypatch):
     """A copy of the frame with a book of one page; it reads the digits that travel with vaecore."""
     monkeypatch.setenv("VAECORE_DATA", str(ROOT / "vaecore" / "digits"))
-    for name in ("_config.yml", "requirements.txt", "book/_ext", "book/_assets", "vaecore"):
+    for name in ("_config.yml", "requirements.txt", "pyproject.toml", "LICENSE", "book/_ext", "book/_assets", "vaecore"):
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
         (tmp_path / name).parent.mkdir(exist_ok=True)
         copy(ROOT / name, tmp_path / name)

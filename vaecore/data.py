@@ -7,7 +7,8 @@ Where `mnist` looks, first that works:
 2. The user's cache, `$XDG_CACHE_HOME/vaecore` or `~/.cache/vaecore`, in the same layout, filled by download:
    from `$VAECORE_MIRROR` first (an address with the .gz files right under it, or under `MNIST/raw/` as where a
    torchvision folder is served), then from the mirrors that torchvision names.
-3. For MNIST, without network: the 10,000 digits that travel with vaecore, told in one logged sentence.
+3. For MNIST, without network: the 10,000 digits that travel with vaecore, told in one logged sentence. (The copy of
+   vaecore that a notebook carries has none.)
 """
 
 import gzip
@@ -78,7 +79,7 @@ def mnist(name: str = "MNIST", root: str | Path | None = None, device: str | tor
 
     MNIST's files are checked against known SHA-256 sums at every load, those of the other two against torchvision's
     sums when downloaded and by header, size and labels at every load. ValueError: another name, a device that is not
-    there, a damaged file. FileNotFoundError: a file not in `root`. ConnectionError: no download (never for MNIST).
+    there, a damaged file. FileNotFoundError: a file not in `root`. ConnectionError: no download, and none that travel.
     """
     if name not in NAMES:
         raise ValueError(f"name={name!r} is not a data set that vaecore knows; expected one of {', '.join(NAMES)}")
@@ -97,7 +98,8 @@ def mnist(name: str = "MNIST", root: str | Path | None = None, device: str | tor
         if not all(_find(folder, file) for file in FILES):
             _download(name, cache, folder)
     except OSError as error:
-        if name != "MNIST":
+        travelling = Path(__file__).parent / "digits" / name / "raw"
+        if not travelling.is_dir():
             raise ConnectionError(
                 f"{name} could not be downloaded ({error}); run again with network, or set $VAECORE_DATA to a folder "
                 f"that holds {name}/raw"
@@ -106,7 +108,7 @@ def mnist(name: str = "MNIST", root: str | Path | None = None, device: str | tor
             f"MNIST could not be downloaded ({error}), so these are the 10,000 digits that travel with vaecore: "
             "8,000 to train on and 2,000 to test on."
         )
-        folder, remedy = Path(__file__).parent / "digits" / name / "raw", "install vaecore anew"
+        folder, remedy = travelling, "install vaecore anew"
     return _load(folder, name, device, remedy)
 
 

@@ -5,10 +5,18 @@
 
 import argparse
 import copy
+import hashlib
+import json
+import logging
+import math
+import os
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from http.client import HTTPException
 from pathlib import Path
+from urllib.request import Request, urlopen
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +28,9 @@ from .train import History, fit
 from .vae import VAE, Regressor
 
 WEIGHTS = Path(__file__).parent / "weights"
+CARDS = "cards.json"  # in WEIGHTS, in the copy of vaecore that a notebook carries: what is known of weights left behind
 PACKAGED = Path(__file__).parent / "digits"
+log = logging.getLogger(__name__)
 M2_HOW = dict(batch_size=500, precision="bf16")
 LABEL_HOW = M2_HOW | dict(alpha=10.0)  # ten thousand labels, and their term well heard: these show what y and z are
 
@@ -151,12 +161,43 @@ for name in ("column", "left", "upper left"):
 
 
 def pretrained(name: str, digits: data.Digits) -> nn.Module:
-    """The model whose weights travel along, on the device of the digits; without them it is trained on the digits."""
+    """The model whose weights travel along, on the device of the digits.
+
+    Weights that do not travel along are fetched from the address $VAECORE_WEIGHTS. Where that is not set or does not
+    answer, the model is trained on the digits, and a logged sentence says how long that takes.
+    """
     recipe = _recipe(name)
-    path = WEIGHTS / f"{name}.safetensors"
+    path, card, reason = WEIGHTS / f"{name}.safetensors", {}, "do not travel along"
+    if not path.exists() and (WEIGHTS / CARDS).exists():
+        card = json.loads((WEIGHTS / CARDS).read_text(encoding="utf-8"))[name]
+        if address := os.environ.get("VAECORE_WEIGHTS"):
+            try:
+                path = _fetch(f"{address.rstrip('/')}/{name}.safetensors", card["sha256"])
+            except (OSError, HTTPException, ValueError) as error:
+                reason = f"could not be fetched ({error})"
     if path.exists():
         return checkpoints.load(path, digits.x_train.device)[0]
+    time_taken = "takes some minutes"
+    if card:
+        time_taken = f"took us {math.ceil(card['seconds'] / 60)} minutes with {card['threads']} CPU thread(s)"
+    log.warning(f"The weights of {name} {reason}, so the model is trained now, which {time_taken}; a GPU is faster.")
     return recipe.train(digits)
+
+
+def _fetch(address: str, sha256: str) -> Path:
+    """The file with this check sum in the user's cache, downloaded when it is not there; ValueError for another."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "vaecore", "weights")
+    path = cache / f"{sha256}.safetensors"
+    if not path.exists():
+        with urlopen(Request(address, headers={"User-Agent": "vaecore"}), timeout=data.TIMEOUT) as answer:
+            weights = answer.read()
+        if hashlib.sha256(weights).hexdigest() != sha256:
+            raise ValueError(f"{address} has another checksum")
+        cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=cache, delete=False) as half:
+            half.write(weights)
+        os.replace(half.name, path)
+    return path
 
 
 def check_value(name: str, model: nn.Module) -> float:

@@ -131,7 +131,8 @@ def build(out, source, page, solutions, lock):
         toc = source / "_toc.yml"
     facts = machine()
     key = execution_key(facts)
-    inputs = [key, fingerprint(source, toc, ROOT / "_config.yml", ROOT / "book" / "_ext", ROOT / "book" / "_assets")]
+    frame = ("_config.yml", "book/_ext", "book/_assets", "pyproject.toml", "LICENSE")
+    inputs = [key, fingerprint(source, toc, *(ROOT / name for name in frame))]
     inputs.append({"solutions": solutions})
     if not page and stamp.exists() and json.loads(stamp.read_text()) == [*inputs, listing(html)]:
         print("Nothing has changed since the last build.")

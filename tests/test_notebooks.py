@@ -1,0 +1,143 @@
+"""The notebooks that `make book` writes hold the whole page, in words that Colab and its like can show."""
+
+import re
+
+import manuscript as ms
+import nbformat
+import pytest
+from conftest import ROOT
+
+PAGES = {path.stem: path.read_text() for path in sorted((ROOT / "book").glob("*.md"))}
+PAGES = {name: text for name, text in PAGES.items() if ms.cells(text)}
+RAW = [
+    r"\{[\w:.-]+\}`",  # roles
+    r"^\s*(:{3,}|`{3,}\{)",  # directives
+    r"^\s*:\w+:",  # their options
+    r"^\([\w-]+\)=",  # targets
+    r"^%",  # comments
+    r"\\(E|R|KL|Normal)(?![A-Za-z])",  # the book's macros
+    r"This page ran",
+    r"\]\((?!https?://)",  # links that lead nowhere from here
+    r"<(div|a|span|img)\b",
+]
+
+
+@pytest.fixture(params=PAGES)
+def page(request, site):
+    """A page's name, its source, and its notebook."""
+    file = site / "notebooks" / f"{request.param}.ipynb"
+    return request.param, PAGES[request.param], nbformat.read(file, as_version=nbformat.NO_CONVERT)
+
+
+def code(notebook):
+    """The page's own code cells: all but the first."""
+    return [cell for cell in notebook.cells[1:] if cell.cell_type == "code"]
+
+
+def words(notebook):
+    return "\n\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+
+
+def without_title(source):
+    return re.sub(r"\A# @title .*\n", "", source)
+
+
+def test_each_page_with_cells_has_its_notebook(site):
+    assert {path.name for path in (site / "notebooks").iterdir()} == {f"{name}.ipynb" for name in PAGES}
+
+
+def test_the_notebook_is_valid_and_clean(page):
+    _, _, notebook = page
+    nbformat.validate(notebook)
+    assert notebook.metadata.kernelspec.name == "python3" and notebook.metadata.language_info.name == "python"
+    assert notebook.metadata.accelerator == "GPU"
+    assert all(cell.outputs == [] and cell.execution_count is None for cell in [notebook.cells[0], *code(notebook)])
+    first = notebook.cells[0]
+    assert first.source.startswith("# @title Set-up") and first.metadata.cellView == "form"
+    assert first.metadata.jupyter.source_hidden
+
+
+def test_all_code_cells_are_there_in_their_order(page):
+    _, text, notebook = page
+    assert [without_title(cell.source) for cell in code(notebook)] == [cell.body.rstrip() for cell in ms.cells(text)]
+    folded = [cell.metadata.get("cellView") == "form" for cell in code(notebook)]
+    hidden = ["hide-input" in cell.options.get("tags", []) for cell in ms.cells(text)]
+    assert all(fold for fold, hide in zip(folded, hidden, strict=True) if hide)
+
+
+def raw(text):
+    """What of the text is no plain markdown, line by line."""
+    prose = re.sub(r"`[^`\n]*`", "``", re.sub(r"(?ms)^( *)```\w*$.*?^\1```$", "", text))
+    return [line for line in prose.split("\n") if any(re.search(pattern, line) for pattern in RAW)]
+
+
+def unbalanced(text):
+    """The paragraphs and displayed equations whose dollars, braces or environments do not pair."""
+    prose = re.sub(r"(?ms)^( *)```.*?^\1```|`[^`\n]*`|\\\$", "", text)
+    faults = ["$$"] if prose.count("$$") % 2 else []
+    inline = re.sub(r"\$\$(.*?)\$\$", "", prose, flags=re.DOTALL)
+    faults += [line for line in inline.split("\n") if line.count("$") % 2]
+    for math in re.findall(r"\$\$(.*?)\$\$", prose, re.DOTALL) + re.findall(r"\$([^$\n]+)\$", inline):
+        names = re.findall(r"\\begin\{(\w+\*?)\}", math), re.findall(r"\\end\{(\w+\*?)\}", math)
+        bare = math.replace(r"\{", "").replace(r"\}", "")
+        paired = sorted(names[0]) == sorted(names[1]) and math.count(r"\left") == math.count(r"\right")
+        if not paired or bare.count("{") != bare.count("}") or "<" in math or "\n\n" in math:
+            faults.append(math)
+    return faults
+
+
+def test_the_words_are_plain_markdown(page):
+    _, _, notebook = page
+    assert raw(words(notebook)) == [] and unbalanced(words(notebook)) == []
+
+
+@pytest.mark.parametrize(
+    "text", ["see {eq}`elbo`", ":::{note}", "```{math}", "(slip-1)=", r"$\KL(q)$", "[two](02_kl.html)", "% typed: so"]
+)
+def test_raw_words_are_found(text):
+    assert raw(f"Good.\n{text}\n")
+
+
+@pytest.mark.parametrize("text", ["a $x and b", "$$\nx\n", r"$$\begin{aligned}x$$", "$x_{1$", "$a<b$", r"$\left(x$"])
+def test_unbalanced_math_is_found(text):
+    assert unbalanced(f"$a$ is good.\n\n{text}\n")
+
+
+def test_equations_have_their_numbers(page):
+    _, text, notebook = page
+    tags = re.findall(r"\\tag\{([\d.]+)\}", words(notebook))
+    assert len(tags) == len(set(tags)) == len(ms.equations(text)) == words(notebook).count("$$") / 2
+
+
+def test_captions_stand_below_their_cells(page):
+    _, text, notebook = page
+    for cell in ms.cells(text):
+        caption = (cell.options.get("mystnb") or {}).get("figure", {}).get("caption")
+        if caption:
+            at = [without_title(c.source) for c in notebook.cells].index(cell.body.rstrip())
+            assert re.match(r"\*\*Fig\. [\d.]+\*\* ", notebook.cells[at + 1].source)
+            assert first_words(notebook.cells[at + 1].source.split("** ")[1]) == first_words(caption)
+
+
+def first_words(caption):
+    return re.findall(r"[A-Za-z]+", re.sub(r"\$[^$]*\$|\{\w+\}`[^`]*`|\W[\"'’]", "", caption))[:3]
+
+
+def test_solutions_are_folded(page):
+    _, text, notebook = page
+    n_solutions = len(re.findall(r"^`{3,}\{solution-start\}", text, re.MULTILINE))
+    said = words(notebook)
+    assert said.count("<details>") == said.count("</details>") == said.count("<summary>") >= n_solutions
+    assert len(set(re.findall(r"<summary><b>(Solution to Exercise [\d.]+)", said))) == n_solutions
+    inside = re.sub(r"(?ms)^`{3,}\{solution-start\}.*?^`{3,}\{solution-end\}", "", text)
+    outside = {cell.body.rstrip() for cell in ms.cells(inside)}
+    for cell in code(notebook):
+        if without_title(cell.source) not in outside:
+            assert cell.metadata.jupyter.source_hidden and cell.metadata.jupyter.outputs_hidden
+
+
+def test_every_page_offers_its_notebook(site):
+    for name in PAGES:
+        html = (site / f"{name}.html").read_text()
+        assert f'<a href="notebooks/{name}.ipynb" download>Download notebook</a>' in html
+        assert "colab.research" not in html  # while no repository is named

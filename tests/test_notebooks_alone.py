@@ -1,0 +1,145 @@
+"""The notebooks stand alone: they carry the code, fetch what they need, and run where nothing of the book is."""
+
+import base64
+import csv
+import hashlib
+import io
+import os
+import re
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import nbformat
+import pytest
+from conftest import ROOT, run_driver
+from mirror import Mirror, archives, contents, whole_mnist
+from test_build import book, write  # noqa: F401, a fixture
+from test_notebooks import PAGES
+
+QUICK = ("index", "02_kl")  # run at every change; the others are slow
+RUN = """
+import sys, nbformat
+from nbclient import NotebookClient
+notebook = nbformat.read(sys.argv[1], 4)
+NotebookClient(notebook, timeout=1200, kernel_name="python3").execute()
+print(notebook.cells[-1].outputs[0].text)
+"""
+
+
+def carried(notebook):
+    """The wheel in a notebook's first cell."""
+    return zipfile.ZipFile(io.BytesIO(base64.b64decode(re.search(r'packed="([^"]+)"', notebook.cells[0].source)[1])))
+
+
+def test_the_wheel_is_small_and_whole(site):
+    first, *others = [nbformat.read(site / "notebooks" / f"{name}.ipynb", 4).cells[0].source for name in PAGES]
+    assert len(first) < 250_000 and set(others) == {first}
+    wheel = carried(nbformat.read(site / "notebooks" / "index.ipynb", 4))
+    names = set(wheel.namelist())
+    there = {path for path in (ROOT / "vaecore").rglob("*") if path.suffix in (".py", ".js", ".css")}
+    expected = {path.relative_to(ROOT).as_posix() for path in there if not {"digits", "__pycache__"} & set(path.parts)}
+    assert expected <= names and not any(name.endswith((".safetensors", ".gz")) for name in names)
+    record = next(name for name in names if name.endswith("RECORD"))
+    rows = list(csv.reader(wheel.read(record).decode().splitlines()))
+    assert {row[0] for row in rows} == names
+    for name, digest, size in rows:
+        if name != record:
+            found = base64.urlsafe_b64encode(hashlib.sha256(wheel.read(name)).digest()).decode().rstrip("=")
+            assert digest == f"sha256={found}" and int(size) == len(wheel.read(name))
+
+
+def test_the_wheel_works_where_it_is_unpacked(site, tmp_path):
+    carried(nbformat.read(site / "notebooks" / "index.ipynb", 4)).extractall(tmp_path)
+    ask = """
+import vaecore.explorer
+from vaecore import records
+print(vaecore.__file__, records.RESULTS, len(records.runs("m1_classifier")))
+"""
+    said = subprocess.check_output([sys.executable, "-c", ask], cwd=tmp_path, env={**os.environ, "PYTHONPATH": ""})
+    assert said.decode().split()[:2] == [str(tmp_path / "vaecore" / part) for part in ("__init__.py", "results")]
+    assert int(said.split()[2]) > 0
+
+
+def test_pip_s_wheel_has_scripts_and_styles(tmp_path):
+    """What `pip install` of the project would bring; built in a copy, for setuptools writes beside its sources."""
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        (tmp_path / name).write_bytes((ROOT / name).read_bytes())
+    for path in (ROOT / "vaecore").rglob("*"):
+        if path.is_file() and "__pycache__" not in path.parts:
+            (tmp_path / path.relative_to(ROOT)).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / path.relative_to(ROOT)).write_bytes(path.read_bytes())
+    make = "from setuptools.build_meta import build_wheel; build_wheel('made')"
+    subprocess.run([sys.executable, "-c", make], cwd=tmp_path, check=True, capture_output=True)
+    (made,) = (tmp_path / "made").iterdir()
+    assets = [path for path in (ROOT / "vaecore" / "explorer").rglob("*") if path.suffix in (".js", ".css")]
+    names = zipfile.ZipFile(made).namelist()
+    assert len(assets) > 3 and {path.relative_to(ROOT).as_posix() for path in assets} <= set(names)
+
+
+def test_a_published_book_offers_colab_and_its_weights(book):  # noqa: F811
+    """Built twice with both addresses set: the same bytes, the button, the links and the weights."""
+    config = (book / "_config.yml").read_text()
+    config = config.replace('  url: "" ', '  url: "https://github.com/someone/some.book" ')
+    (book / "_config.yml").write_text(config.replace('baseurl: "" ', 'baseurl: "https://example.org/book" '))
+    write(book, "```{code-cell} ipython3\n1 + 1\n```\n\nTwo.\n")
+    for out in ("one", "two"):
+        built = run_driver("--out", book / out, root=book)
+        assert built.returncode == 0, built.stdout[-2000:]
+    one, two = (book / out / "_build" / "html" for out in ("one", "two"))
+    assert (one / "notebooks" / "index.ipynb").read_bytes() == (two / "notebooks" / "index.ipynb").read_bytes()
+    opens = "https://colab.research.google.com/github/someone/some.book/blob/gh-pages/notebooks/index.ipynb"
+    assert f'<a href="{opens}">Open in Colab</a>' in (one / "index.html").read_text()
+    notebook = nbformat.read(one / "notebooks" / "index.ipynb", 4)
+    assert 'weights="https://example.org/book/weights/"' in notebook.cells[0].source
+    assert "](https://example.org/book/)" in notebook.cells[-1].source
+    weights = {path.name: path.read_bytes() for path in (ROOT / "vaecore" / "weights").iterdir()}
+    assert {path.name: path.read_bytes() for path in (one / "weights").iterdir()} == weights
+
+
+@pytest.fixture(scope="module")
+def bare_python(tmp_path_factory):
+    """An environment that borrows this one's packages, but not vaecore: an editable install needs more than a path."""
+    folder = tmp_path_factory.mktemp("bare")
+    uv = Path(sys.executable).with_name("uv")
+    subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, folder / "venv"], check=True)
+    (site,) = (folder / "venv" / "lib").glob("python*/site-packages")
+    site.joinpath("borrowed.pth").write_text("\n".join(path for path in sys.path if path.endswith("-packages")))
+    python = folder / "venv" / "bin" / "python"
+    told = subprocess.run([python, "-c", "import torch, vaecore"], cwd=folder, capture_output=True, text=True)
+    assert "No module named 'vaecore'" in told.stderr
+    return python
+
+
+@pytest.fixture(scope="module")
+def server():
+    """A web server on this machine that plays both the mirror of MNIST and the published site's weights."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "vaecore")
+    root = whole_mnist() or (cache if (cache / "MNIST" / "raw").is_dir() else None)
+    if root is None:
+        pytest.skip("needs the whole of MNIST, in $VAECORE_DATA or downloaded by `make book`")
+    weights = (ROOT / "vaecore" / "weights").iterdir()
+    mirror = Mirror(archives(contents(root)) | {f"/weights/{path.name}": path.read_bytes() for path in weights})
+    yield mirror.address
+    mirror.close()
+
+
+@pytest.mark.parametrize("name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in PAGES])
+def test_it_runs_where_nothing_of_the_book_is(name, site, bare_python, server, tmp_path):
+    notebook = nbformat.read(site / "notebooks" / f"{name}.ipynb", 4)
+    notebook.cells.append(nbformat.v4.new_code_cell("import vaecore\nprint(vaecore.__file__)"))
+    nbformat.write(notebook, tmp_path / "notebook.ipynb")
+    empty, home = tmp_path / "empty", tmp_path / "home"
+    empty.mkdir()
+    home.mkdir()
+    ours = ("VAECORE_", "PYTHON", "JUPYTER", "IPYTHON", "XDG_", "VIRTUAL_ENV", "MPL")
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(ours)}
+    environment |= dict(HOME=str(home), VAECORE_MIRROR=server, VAECORE_WEIGHTS=f"{server}weights")
+    for scheme in ("http_proxy", "https_proxy"):  # whatever else is asked for must not be had
+        environment |= {scheme: "http://127.0.0.1:9", scheme.upper(): "http://127.0.0.1:9"}
+    environment |= dict(no_proxy="127.0.0.1", NO_PROXY="127.0.0.1")
+    command = [bare_python, "-c", RUN, tmp_path / "notebook.ipynb"]
+    ran = subprocess.run(command, cwd=empty, env=environment, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr[-3000:]
+    assert ran.stdout.startswith(str(home / ".cache" / "vaecore" / "code"))

@@ -245,6 +245,7 @@ def test_by_keyboard_alone_through_the_test_digits(page, made):
 
 def test_a_line_over_a_test_digit_begins_anew_and_a_second_one_adds(page):
     first = drawn_by_mouse(page, STROKES[7][:1], PLACES["large"])
+    drawn_by_mouse(page, STROKES[1], PLACES["lower right"])
     page.get_by_role("button", name="next").click()
     pad = page.locator(".vae-pad").bounding_box()
     for k, line in enumerate(STROKES[7]):

@@ -80,7 +80,10 @@ async function digitSource(view, { caption = ["the bits ", make("i", {}, "x"), "
     if (empty) return "nothing drawn yet";
     return k < 0 ? "a drawing" : `test digit ${k + 1} of ${images.length}: a ${labels[k]}`;
   };
-  const pick = k => view.set("drawing", texts[(k + images.length) % images.length]);
+  const pick = k => {
+    place = (k + images.length) % images.length; // at once: a key held down may come twice in a frame
+    view.set("drawing", texts[place]);
+  };
   const which = make("div", { class: "vae-digit-caption" });
   const pad = drawingPad(which, line => {
     if (!lines.includes(line)) lines.push(line);

@@ -5,6 +5,7 @@ import re
 import pytest
 import torch
 import traitlets
+from axe_playwright_python.sync_playwright import Axe
 from torch import nn
 
 from vaecore import data, explorer, pretrained
@@ -229,6 +230,20 @@ def test_python_reads_and_sets_the_style(analogies, m2, digits):
     assert analogies.z == list(range(10)) and analogies.style.tolist() == [analogies.z]
     analogies.image = digits.x_test[4]
     assert analogies.z is None
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("kind", ["classes", "analogies"])
+@pytest.mark.parametrize("width", [390, 1200])
+def test_no_barrier_that_axe_knows(explorer_page, request, kind, theme, width):
+    one = request.getfixturevalue(kind)
+    page = explorer_page(
+        f"<main><h1>One</h1>{one.fragment()}</main>", color_scheme=theme, viewport={"width": width, "height": 900}
+    )
+    page.locator("details").evaluate_all("all => all.forEach(e => { e.open = true; })")
+    found = Axe().run(page, options={"resultTypes": ["violations"]}).response["violations"]
+    assert [(v["id"], v["nodes"][0]["html"]) for v in found] == []
+    assert page.evaluate("document.scrollingElement.scrollWidth") <= width
 
 
 def test_without_a_script_both_say_the_same(classes, analogies):

@@ -5,6 +5,7 @@ import re
 import pytest
 import torch
 import traitlets
+from axe_playwright_python.sync_playwright import Axe
 
 from vaecore import explorer, pretrained
 from vaecore.vae import VAE, Regressor
@@ -182,6 +183,18 @@ def test_it_works_without_regressors(explorer_page, models, digits):
     page = explorer_page(one.fragment())
     assert page.locator(LARGE + ":visible").count() == 1
     assert "regressor" not in one.static().alt
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1200])
+def test_no_barrier_that_axe_knows(explorer_page, completer, theme, width):
+    page = explorer_page(
+        f"<main><h1>One</h1>{completer.fragment()}</main>", color_scheme=theme, viewport={"width": width, "height": 900}
+    )
+    page.locator("details").evaluate_all("all => all.forEach(e => { e.open = true; })")
+    found = Axe().run(page, options={"resultTypes": ["violations"]}).response["violations"]
+    assert [(v["id"], v["nodes"][0]["html"]) for v in found] == []
+    assert page.evaluate("document.scrollingElement.scrollWidth") <= width
 
 
 def test_without_a_script_it_says_the_same(completer):

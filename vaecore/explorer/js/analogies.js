@@ -24,7 +24,7 @@ KINDS.analogies = async function (view) {
     row.show(z ? asEveryClass(decoder, z, nClasses) : blank, own?.q ?? Array(nClasses).fill(0));
     sliders.show(z ?? Array(dZ).fill(0));
     view.say(own ? `${source.words()}; most probable class ${own.y}, ${percent(own.q[own.y])}; the style is ` +
-                   (view.get("z") ? `z = ${z.map(v => minus(v)).join(", ")}` : "the digit's own") : source.words());
+                   (view.get("z") ? `moved: ${sliders.words(z)}` : "the digit's own") : source.words());
   });
 };
 

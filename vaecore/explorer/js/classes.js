@@ -16,6 +16,6 @@ KINDS.classes = async function (view) {
     const z = latentsOf(view);
     row.show(asEveryClass(decoder, z, nClasses));
     sliders.show(z);
-    view.say(`One z as the classes 0 to ${nClasses - 1}; z is ${z.map(v => minus(v)).join(", ")}`);
+    view.say(`One z as the classes 0 to ${nClasses - 1}; ${sliders.words(z)}`);
   });
 };

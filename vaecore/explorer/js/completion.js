@@ -56,7 +56,7 @@ KINDS.completion = async function (view) {
     select.select.value = name;
     sets.forEach((set, j) => { set.box.hidden = j !== k; });
     sets[k].show(z);
-    view.say(`${what}; z is ${z.map(v => minus(v)).join(", ")}`);
+    view.say(`${what}; ${sets[k].words(z)}`);
   }));
   view.watch(["given", "drawing", "draws"], whenLoaded((net, { words }) => {
     const draws = view.get("draws"), bits = source.bits();
@@ -64,7 +64,7 @@ KINDS.completion = async function (view) {
       throw new Error(`draws must be ${small.length} rows of ${dZ} finite numbers.`);
     }
     small.forEach(({ digit, take }, j) => {
-      digit.show(net.complete(bits, draws[j]), "", tint());
+      digit.show(net.complete(bits, draws[j]), `Completion at draw ${j + 1}`, tint());
       take.setAttribute("aria-label", `draw ${j + 1}, another completion of ${words}: show it large`);
     });
   }));

@@ -28,6 +28,9 @@ function latentSliders(view, { order, kl }, current) {
       make("summary", {}, others.length === 1 ? "the other latent" : `the other ${others.length} latents`),
       rows(others))),
     show(z) { sliders.forEach((s, k) => s.set(z[order[k]])); },
+    words(z) { // for screen readers: the first few
+      return order.slice(0, first).map(j => `z ${j + 1} is ${minus(z[j]).replace("\u2212", "minus ")}`).join(", ");
+    },
   };
 }
 

@@ -70,7 +70,8 @@ spec.loader.exec_module(driver)
 def book(tmp_path, monkeypatch):
     """A copy of the frame with a book of one page; it reads the digits that travel with vaecore."""
     monkeypatch.setenv("VAECORE_DATA", str(ROOT / "vaecore" / "digits"))
-    for name in ("_config.yml", "requirements.txt", "pyproject.toml", "LICENSE", "book/_ext", "book/_assets", "vaecore"):
+    files = ("_config.yml", "requirements.txt", "pyproject.toml", "LICENSE")
+    for name in (*files, "book/_ext", "book/_assets", "vaecore"):
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
         (tmp_path / name).parent.mkdir(exist_ok=True)
         copy(ROOT / name, tmp_path / name)

@@ -51,15 +51,23 @@ def test_the_wheel_is_small_and_whole(site):
 
 
 def test_the_wheel_works_where_it_is_unpacked(site, tmp_path):
+    """It brings the recorded runs along, and no digits: without network it says so in one sentence."""
     carried(nbformat.read(site / "notebooks" / "index.ipynb", 4)).extractall(tmp_path)
     ask = """
 import vaecore.explorer
-from vaecore import records
+from vaecore import data, records
 print(vaecore.__file__, records.RESULTS, len(records.runs("m1_classifier")))
+try:
+    data.mnist()
+except ConnectionError as error:
+    print(error)
 """
-    said = subprocess.check_output([sys.executable, "-c", ask], cwd=tmp_path, env={**os.environ, "PYTHONPATH": ""})
-    assert said.decode().split()[:2] == [str(tmp_path / "vaecore" / part) for part in ("__init__.py", "results")]
-    assert int(said.split()[2]) > 0
+    environment = surroundings(tmp_path) | {"VAECORE_MIRROR": "http://127.0.0.1:9"}
+    said = subprocess.check_output([sys.executable, "-c", ask], cwd=tmp_path, env=environment, text=True)
+    place, told = said.splitlines()
+    assert place.split()[:2] == [str(tmp_path / "vaecore" / part) for part in ("__init__.py", "results")]
+    assert int(place.split()[2]) > 0
+    assert re.match(r"MNIST could not be downloaded \(.*\); run again with network, or set \$VAECORE_DATA", told)
 
 
 def test_pip_s_wheel_has_scripts_and_styles(tmp_path):
@@ -98,6 +106,15 @@ def test_a_published_book_offers_colab_and_its_weights(book):  # noqa: F811
     assert {path.name: path.read_bytes() for path in (one / "weights").iterdir()} == weights
 
 
+def surroundings(home):
+    """The environment variables of somebody who has just come, and whom nothing but this machine answers."""
+    ours = ("VAECORE_", "PYTHON", "JUPYTER", "IPYTHON", "XDG_", "VIRTUAL_ENV", "MPL")
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(ours)}
+    nobody = "http://127.0.0.1:9"
+    proxies = dict(http_proxy=nobody, https_proxy=nobody, HTTP_PROXY=nobody, HTTPS_PROXY=nobody)
+    return kept | proxies | dict(HOME=str(home), no_proxy="127.0.0.1", NO_PROXY="127.0.0.1")
+
+
 @pytest.fixture(scope="module")
 def bare_python(tmp_path_factory):
     """An environment that borrows this one's packages, but not vaecore: an editable install needs more than a path."""
@@ -133,12 +150,7 @@ def test_it_runs_where_nothing_of_the_book_is(name, site, bare_python, server, t
     empty, home = tmp_path / "empty", tmp_path / "home"
     empty.mkdir()
     home.mkdir()
-    ours = ("VAECORE_", "PYTHON", "JUPYTER", "IPYTHON", "XDG_", "VIRTUAL_ENV", "MPL")
-    environment = {key: value for key, value in os.environ.items() if not key.startswith(ours)}
-    environment |= dict(HOME=str(home), VAECORE_MIRROR=server, VAECORE_WEIGHTS=f"{server}weights")
-    for scheme in ("http_proxy", "https_proxy"):  # whatever else is asked for must not be had
-        environment |= {scheme: "http://127.0.0.1:9", scheme.upper(): "http://127.0.0.1:9"}
-    environment |= dict(no_proxy="127.0.0.1", NO_PROXY="127.0.0.1")
+    environment = surroundings(home) | dict(VAECORE_MIRROR=server, VAECORE_WEIGHTS=f"{server}weights")
     command = [bare_python, "-c", RUN, tmp_path / "notebook.ipynb"]
     ran = subprocess.run(command, cwd=empty, env=environment, capture_output=True, text=True)
     assert ran.returncode == 0, ran.stderr[-3000:]

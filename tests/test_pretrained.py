@@ -1,10 +1,12 @@
 """The weights that travel along: each loads, and scores what its card says on digits that travel along."""
 
 import dataclasses
+import hashlib
 import json
 
 import pytest
 import torch
+from mirror import Mirror
 
 from vaecore import checkpoints, evaluate, pretrained
 
@@ -46,3 +48,44 @@ def test_without_weights_the_recipe_is_run(name, digits, tmp_path, monkeypatch):
 def test_a_name_without_recipe_is_refused(digits):
     with pytest.raises(ValueError, match=r"name must be one of m1-2d, .*'m1'"):
         pretrained.pretrained("m1", digits)
+
+
+@pytest.fixture
+def left_behind(tmp_path, monkeypatch):
+    """vaecore as a notebook carries it, without weights but with what is known of m1-2d's; training it is only told."""
+    (tmp_path / "weights").mkdir()
+    weights = (pretrained.WEIGHTS / "m1-2d.safetensors").read_bytes()
+    known = {"m1-2d": dict(seconds=293, threads=1, sha256=hashlib.sha256(weights).hexdigest())}
+    (tmp_path / "weights" / "cards.json").write_text(json.dumps(known))
+    monkeypatch.setattr(pretrained, "WEIGHTS", tmp_path / "weights")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.delenv("VAECORE_WEIGHTS", raising=False)
+    monkeypatch.setattr(pretrained.Recipe, "train", lambda recipe, digits: "trained")
+    return weights
+
+
+def test_weights_left_behind_are_fetched_once(left_behind, digits, monkeypatch, caplog):
+    site = Mirror({"/weights/m1-2d.safetensors": left_behind})
+    monkeypatch.setenv("VAECORE_WEIGHTS", site.address + "weights/")
+    first, again = (pretrained.pretrained("m1-2d", digits) for _ in range(2))
+    site.close()
+    assert site.asked == ["/weights/m1-2d.safetensors"] and caplog.messages == []
+    assert pretrained.check_value("m1-2d", first) == pretrained.check_value("m1-2d", again)
+
+
+@pytest.mark.parametrize("fault, reason", [("error 500", "HTTP Error 500"), ("flipped bit", "has another checksum")])
+def test_weights_that_do_not_come_whole_are_trained(left_behind, digits, monkeypatch, caplog, fault, reason):
+    site = Mirror({"/m1-2d.safetensors": left_behind}, fault)
+    monkeypatch.setenv("VAECORE_WEIGHTS", site.address)
+    assert pretrained.pretrained("m1-2d", digits) == "trained"
+    site.close()
+    (told,) = caplog.messages
+    assert told.startswith("The weights of m1-2d could not be fetched (") and reason in told
+
+
+def test_how_long_the_training_takes_is_told(left_behind, digits, caplog):
+    assert pretrained.pretrained("m1-2d", digits) == "trained"
+    assert caplog.messages == [
+        "The weights of m1-2d do not travel along, so the model is trained now, which took us 5 minutes "
+        "with 1 CPU thread(s); a GPU is faster."
+    ]

@@ -30,15 +30,16 @@ def add_what_is_missing(wheel):
     missing = [plain(line) for line in needed if plain(line) not in here]
     if not missing:
         return
-    pins = {}
+    pins = []
     for line in inside(wheel, "/constraints.txt").splitlines():
         name = plain(line)
-        pins[line] = f"{name}=={here[name]}" if name in here else line
-        if name == "torchvision" and "torch" in here:  # then the one that fits that torch, whichever it is
-            del pins[line]
+        if name in here:
+            pins.append(f"{name}=={here[name]}")
+        elif name != "torchvision" or "torch" not in here:  # beside a torch that is here, the one that fits it
+            pins.append(line)
     with tempfile.TemporaryDirectory() as folder:
         constraints = Path(folder, "constraints.txt")
-        constraints.write_text("\n".join(pins.values()))
+        constraints.write_text("\n".join(pins))
         command = [sys.executable, "-m", "pip", "install", "--quiet", "--constraint", str(constraints), *missing]
         if subprocess.run(command).returncode:
             raise RuntimeError(

@@ -1,0 +1,156 @@
+"""The first cell of a notebook: it adds what is missing, leaves what is there, and finds its own code again."""
+
+import base64
+import importlib.util
+import io
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from conftest import ROOT
+
+import vaecore  # noqa: F401, so that every test finds, and leaves, it imported
+
+spec = importlib.util.spec_from_file_location("first_cell", ROOT / "book" / "_ext" / "first_cell.py")
+cell = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(cell)
+
+NEEDED = ("torch>=2.6", "torchvision>=0.21", "numpy>=1.26", "graphviz_pure>=0.2.2", "anywidget>=0.9")
+PINS = "anywidget==0.11.0\ngraphviz-pure==0.2.2\nipywidgets==8.1.9\nnumpy==2.4 ; python_version < '3.12'\n"
+PINS += "numpy==2.5 ; python_version >= '3.12'\npsygnal==0.16\ntorch==2.15.0\ntorchvision==0.29.2\n"
+
+
+def packed(code="WHO = 'carried'\n"):
+    """A small wheel, in base64."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as wheel:
+        wheel.writestr("vaecore/__init__.py", code)
+        wheel.writestr("vaecore/js/live.js", "let z;\n")
+        wheel.writestr("vaecore-1+a.dist-info/constraints.txt", PINS)
+        wheel.writestr(
+            "vaecore-1+a.dist-info/METADATA",
+            "\n".join(["Name: vaecore", "Version: 1+a", *(f"Requires-Dist: {line}" for line in NEEDED)]),
+        )
+    return base64.b64encode(content.getvalue()).decode()
+
+
+@pytest.fixture
+def world(monkeypatch, tmp_path):
+    """A Python with the packages `here`, whose pip notes how it is called and ends with `status`."""
+    world = SimpleNamespace(
+        here={"torch": "2.6.0+cu124", "torchvision": "0.21", "NumPy": "2.0.2", "ipywidgets": "7.7.1"},
+        calls=[],
+        status=0,
+    )
+    world.here |= {"graphviz-pure": "0.2.2", "anywidget": "0.11.0"}
+
+    def pip(command):
+        constraints = Path(command[command.index("--constraint") + 1]).read_text().split("\n")
+        world.calls.append((command[command.index("--constraint") + 2 :], constraints))
+        return SimpleNamespace(returncode=world.status)
+
+    def distributions():
+        return [SimpleNamespace(name=name, version=version) for name, version in world.here.items()]
+
+    monkeypatch.setattr(cell.importlib.metadata, "distributions", distributions)
+    monkeypatch.setattr(cell.subprocess, "run", pip)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("PYTHONPATH", "")
+    monkeypatch.delenv("VAECORE_WEIGHTS", raising=False)
+    monkeypatch.setattr(sys, "path", [str(tmp_path / "installed"), *sys.path])
+    for name in [name for name in sys.modules if name.split(".")[0] == "vaecore"]:
+        monkeypatch.delitem(sys.modules, name)
+    (tmp_path / "installed").mkdir()
+    world.unpacked = tmp_path / "cache" / "vaecore" / "code" / "1+a"
+    world.installed = tmp_path / "installed"
+    return world
+
+
+def test_where_nothing_is_missing_pip_is_not_asked(world):
+    cell.bring(packed=packed(), weights="")
+    assert world.calls == []
+
+
+def test_what_is_missing_comes_pinned_and_what_is_here_stays(world):
+    del world.here["anywidget"], world.here["graphviz-pure"]
+    cell.bring(packed=packed(), weights="")
+    ((asked, constraints),) = world.calls
+    assert asked == ["graphviz-pure", "anywidget"]
+    assert {"anywidget==0.11.0", "graphviz-pure==0.2.2", "psygnal==0.16"} <= set(constraints)
+    assert {"torch==2.6.0+cu124", "torchvision==0.21", "numpy==2.0.2", "ipywidgets==7.7.1"} <= set(constraints)
+    assert not any(line.startswith(("torch==2.15", "numpy==2.4", "numpy==2.5")) for line in constraints)
+
+
+@pytest.mark.parametrize("torch_is_here", [True, False])
+def test_torchvision_has_to_fit_the_torch_that_is_here(world, torch_is_here):
+    del world.here["torchvision"]
+    if not torch_is_here:
+        del world.here["torch"]
+    cell.bring(packed=packed(), weights="")
+    ((asked, constraints),) = world.calls
+    assert asked == ["torchvision"] if torch_is_here else ["torch", "torchvision"]
+    assert ("torchvision==0.29.2" in constraints) != torch_is_here
+
+
+def test_when_pip_fails_one_sentence_tells(world):
+    del world.here["anywidget"]
+    world.status = 1
+    with pytest.raises(RuntimeError, match=r"^This notebook needs anywidget, which pip could not install; connect"):
+        cell.bring(packed=packed(), weights="")
+
+
+def test_missing_code_is_unpacked_once_and_mended(world):
+    cell.bring(packed=packed(), weights="")
+    source = world.unpacked / "vaecore" / "__init__.py"
+    written = source.stat().st_mtime_ns
+    assert sys.path[0] == os.environ["PYTHONPATH"] == str(world.unpacked)
+    import vaecore
+
+    assert vaecore.WHO == "carried"
+    sys.path.pop(0)
+    cell.bring(packed=packed(), weights="")
+    assert source.stat().st_mtime_ns == written
+    sys.path.pop(0)
+    source.write_text("WHO = 'damaged'")
+    cell.bring(packed=packed(), weights="")
+    assert source.read_text() == "WHO = 'carried'\n" and len(list(world.unpacked.parent.iterdir())) == 1
+
+
+@pytest.mark.parametrize("installed, used", [("WHO = 'carried'\n", False), ("WHO = 'another build'\n", True)])
+def test_installed_code_is_used_only_if_it_is_the_same(world, installed, used):
+    for name, text in (("__init__.py", installed), ("js/live.js", "let z;\n")):
+        (world.installed / "vaecore" / name).parent.mkdir(parents=True, exist_ok=True)
+        (world.installed / "vaecore" / name).write_text(text)
+    import vaecore
+
+    assert vaecore.__file__.startswith(str(world.installed))
+    cell.bring(packed=packed(), weights="")
+    assert world.unpacked.exists() == used
+    import vaecore
+
+    assert vaecore.WHO == "carried" and vaecore.__file__.startswith(str(world.unpacked if used else world.installed))
+    assert (world.installed / "vaecore" / "__init__.py").read_text() == installed
+
+
+def test_a_reader_s_own_address_of_weights_stays(world, monkeypatch):
+    cell.bring(packed=packed(), weights="https://example.org/weights/")
+    assert os.environ["VAECORE_WEIGHTS"] == "https://example.org/weights/"
+    monkeypatch.setenv("VAECORE_WEIGHTS", "http://localhost/")
+    cell.bring(packed=packed(), weights="https://example.org/weights/")
+    assert os.environ["VAECORE_WEIGHTS"] == "http://localhost/"
+
+
+def test_an_old_python_gets_a_sentence(world, monkeypatch):
+    monkeypatch.setattr(sys, "version_info", (3, 10, 0))
+    with pytest.raises(RuntimeError, match=r"needs Python 3.11 or newer; this is 3\."):
+        cell.bring(packed=packed(), weights="")
+
+
+def test_old_pythons_can_read_it():
+    """The sentence about the version must reach Python 3.8, so its grammar must do."""
+    code = f"import ast; ast.parse(open({cell.__file__!r}).read(), feature_version=(3, 8))"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

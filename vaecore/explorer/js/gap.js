@@ -121,14 +121,14 @@ function gapCurves({ z, prior }) {
   const near = Array.from(z.keys()).filter(i => Math.abs(z[i]) <= far + 1e-9);
   const at = v => left + (v + far) / (2 * far) * (w - left - 4);
   const lines = ["grey", "ink", "blue"].map(c => draw("path", { class: `vae-gap-curve vae-gap-${c}` }));
-  const ticks = draw("g", {}), name = make("span", {});
+  const ticks = draw("g", {}), name = make("span", { class: "vae-symbol" });
   const svg = draw("svg", { viewBox: `0 0 ${w} ${h}`, role: "img", class: "vae-gap-plot" },
     ...[-4, -2, 0, 2].map(v => draw("text", { x: at(v), y: h - 4, class: "vae-gap-middle" }, minus(v, 0))),
     draw("text", { x: at(far) - 6, y: h - 4, class: "vae-gap-axis" }, "z"),
     draw("path", { class: "vae-gap-frame", d: `M${left} 0V${h - low}H${w}` }), ticks, ...lines);
   const key = (style, words) => make("span", { class: "vae-gap-key" },
-    draw("svg", { viewBox: "0 0 24 8", "aria-hidden": "true" },
-      draw("path", { class: `vae-gap-curve ${style}`, d: "M0 4H24" })), words);
+    draw("svg", { viewBox: "0 0 22 8", "aria-hidden": "true" },
+      draw("path", { class: `vae-gap-curve ${style}`, d: "M0 4H22" })), words);
   return {
     box: make("div", {}, svg, make("div", { class: "vae-gap-keys" },
       key("vae-gap-blue", make("span", {}, gapMath("q"), name)),

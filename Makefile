@@ -46,6 +46,7 @@ linkcheck: book
 lint: setup
 	$(VENV)/ruff check
 	$(VENV)/ruff format --check
+	$(VENV)/codespell book vaecore tests benchmarks .github README.md Makefile pyproject.toml
 
 format: setup
 	$(VENV)/ruff check --fix

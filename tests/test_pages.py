@@ -1,0 +1,114 @@
+"""The pages that serve the chapters: every word has one spelling and an entry, every public name a place."""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import manuscript as ms
+import pytest
+
+ROOT = Path(__file__).parents[1]
+sys.path.append(str(ROOT / "book" / "_ext"))
+import docstrings  # noqa: E402
+
+PAGES = {path.stem: path.read_text() for path in sorted((ROOT / "book").glob("*.md"))}
+CHAPTERS = {name: text for name, text in PAGES.items() if re.match(r"\d\d_|index|when_", name)}
+SOURCES = {path.stem: path.read_text() for path in sorted((ROOT / "vaecore").rglob("*.py")) if path.stem != "make"}
+README = (ROOT / "README.md").read_text()
+
+
+def entries(glossary: str) -> list[list[str]]:
+    """The terms of each entry: several where they share an explanation."""
+    (block,) = (block for block in ms.blocks(glossary) if block.kind == "glossary")
+    return [re.findall(r"^\S.*$", part, re.MULTILINE) for part in re.split(r"\n\n", block.body.strip())]
+
+
+def linked_terms(text: str) -> set[str]:
+    """What a text's {term} roles lead to, in small letters, as Sphinx compares them."""
+    roles = re.findall(r"\{term\}`(?:[^`<]*<([^`>]+)>|([^`]+))`", text)
+    return {(target or plain).lower() for target, plain in roles}
+
+
+def other_spellings(glossary: str) -> list[str]:
+    """The right column of the glossary's table."""
+    rows = re.findall(r"^\| [^|]+ \| ([^|]+) \|$", glossary.split("(glossary-spelling)=")[1], re.MULTILINE)
+    return [word for row in rows[1:] for word in row.split(", ")]
+
+
+def prose(text: str) -> str:
+    """A page without code, math, links' targets and what may be a quotation (in quotation marks or italics)."""
+    kept = "\n".join(b.body for b in ms.blocks(text) if b.kind not in {"code-cell", "code-block", "math"})
+    quotation = r'"[^"]*"|「[^」]*」|(?<!\*)\*[^*\n]+\*(?!\*)'
+    return re.sub(rf"^> .*$|`[^`]*`|\$[^$]+\$|\]\([^)]*\)|^\|.*\|$|{quotation}", " ", kept, flags=re.MULTILINE)
+
+
+def spelling_faults(text: str, others: list[str]) -> list[str]:
+    return re.findall("|".join(rf"\b{re.escape(word)}\b" for word in others), text, re.IGNORECASE)
+
+
+def docstrings_of(source: str) -> str:
+    nodes = [n for n in ast.walk(ast.parse(source)) if isinstance(n, ast.Module | ast.FunctionDef | ast.ClassDef)]
+    return "\n".join(ast.get_docstring(node) or "" for node in nodes)
+
+
+def test_the_glossary_is_in_order():
+    first = [terms[0].lower() for terms in entries(PAGES["glossary"])]
+    assert len(first) > 30 and first == sorted(first)
+
+
+def test_every_entry_is_linked_from_a_chapter():
+    linked = set().union(*map(linked_terms, CHAPTERS.values()))
+    assert [terms for terms in entries(PAGES["glossary"]) if not linked & {term.lower() for term in terms}] == []
+
+
+@pytest.mark.parametrize("page", [*PAGES, "README", *SOURCES])
+def test_words_are_spelt_as_in_the_glossary(page):
+    text = README if page == "README" else PAGES[page] if page in PAGES else docstrings_of(SOURCES[page])
+    assert spelling_faults(prose(text), other_spellings(PAGES["glossary"])) == []
+
+
+def test_every_module_has_its_place_in_the_reference():
+    shown = set(re.findall(r"automodule:: vaecore\.(\w+)", PAGES["api"]))
+    modules = {
+        path.stem for path in (ROOT / "vaecore").iterdir() if path.suffix == ".py" or (path / "base.py").exists()
+    }
+    assert shown == modules - {"__init__"}
+
+
+def test_every_equation_that_a_docstring_names_is_a_link(site):
+    page = (site / "api.html").read_text()
+    named = {label for source in SOURCES.values() for label in ms.equations_named(source)}
+    assert {label for label in named if f"#equation-{label}" not in page} == set()
+    assert re.search(r'id="vaecore\.vae\.VAE\.elbo"', page) and not re.search(r'id="vaecore\.[\w.]*\._', page)
+
+
+def test_docstrings_become_what_sphinx_reads():
+    assert docstrings.as_rest("log p(x|z), `d_y` > 0. Eq. elbo; arXiv:1406.5298.") == (
+        r"log p(x\|z), ``d_y`` > 0. Eq. :eq:`elbo`; `arXiv:1406.5298 <https://arxiv.org/abs/1406.5298>`__."
+    )
+
+
+# From here on: each rule sees a text that breaks it.
+
+GLOSSARY = "```{glossary}\nELBO\nevidence lower bound\n  A number.\n\nnat\n  A unit.\n```\n(glossary-spelling)=\n"
+TABLE = "| Here | Elsewhere also |\n|---|---|\n| autoencoder | auto-encoder, auto encoder |\n"
+
+
+def test_entries_links_and_spellings_are_read():
+    assert entries(GLOSSARY) == [["ELBO", "evidence lower bound"], ["nat"]]
+    assert linked_terms("The {term}`ELBO` in {term}`nats <nat>`.") == {"elbo", "nat"}
+    assert other_spellings(GLOSSARY + TABLE) == ["auto-encoder", "auto encoder"]
+
+
+@pytest.mark.parametrize("text, n", [("An Auto-encoder.", 1), ('The "auto-encoder" of old.', 0), ("`auto-encoder`", 0)])
+def test_other_spellings_are_found(text, n):
+    assert len(spelling_faults(prose(text), ["auto-encoder"])) == n
+
+
+def test_misspelt_words_are_found(tmp_path):
+    (tmp_path / "page.md").write_text("The encoder recieves a picture.")  # codespell:ignore
+    command = [sys.executable, "-m", "codespell_lib", "--toml", ROOT / "pyproject.toml", tmp_path]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode and "recieves ==> receives" in done.stdout  # codespell:ignore

@@ -3,7 +3,7 @@
 import json
 import sys
 
-import notebooks
+import jupyter_host
 import pytest
 import torch
 import traitlets
@@ -36,7 +36,7 @@ LAB = (
     "jupyterlab",
     "--expose-app-in-browser",
     "--ServerApp.port_retries=0",
-    f"--IdentityProvider.token={notebooks.TOKEN}",
+    f"--IdentityProvider.token={jupyter_host.TOKEN}",
     "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
     "--LabApp.news_url=None",
     "--LabApp.extension_manager=readonly",
@@ -48,7 +48,8 @@ OURS = {
 FIRST, SECOND, LINKED, GREY, ALONE = range(5)  # the explorers of the notebook, in their order
 
 # of the n-th explorer: the numbers on its sliders for z, and its digit's pixels, white 0 and black 1
-SLIDERS = "n => [...document.querySelectorAll('.vae-live')[n].querySelectorAll('.vae-sliders input')].map(e => Number(e.value))"
+SLIDERS = """n => [...document.querySelectorAll(".vae-live")[n].querySelectorAll(".vae-sliders input")]
+    .map(e => Number(e.value))"""
 ALL_SLIDERS = "() => [...document.querySelectorAll('.vae-sliders input')].map(e => e.value)"
 PIXELS = """n => {
     const canvas = document.querySelectorAll(".vae-live")[n].querySelector("canvas.vae-digit");
@@ -91,14 +92,14 @@ def lab_server(tmp_path_factory):
     overrides = folder / "config" / "labconfig" / "default_setting_overrides.json"
     overrides.parent.mkdir(parents=True)
     overrides.write_text(json.dumps(OURS))
-    notebooks.write(folder / "notebooks" / "explorers.ipynb", *CELLS)
-    with notebooks.server(sys.executable, folder, *LAB) as address:
+    jupyter_host.write(folder / "notebooks" / "explorers.ipynb", *CELLS)
+    with jupyter_host.server(sys.executable, folder, *LAB) as address:
         yield address
 
 
 @pytest.fixture(scope="module")
 def opened(browser, lab_server):
-    with notebooks.in_lab(browser, lab_server, "explorers.ipynb") as notebook:
+    with jupyter_host.in_lab(browser, lab_server, "explorers.ipynb") as notebook:
         notebook.wait_until("() => document.querySelectorAll('.vae-live[data-ready]').length === 5")
         notebook.page.wait_for_selector(".widget-slider")
         yield notebook
@@ -118,14 +119,9 @@ def lab(opened):
 
 def rest(notebook) -> None:
     """Until nothing is on its way: page and kernel have said the same eight times over."""
-    said = []
+    said, values = [], "print(explorer.z, grey.z, linked.z, slider.value)"
     while len(said) < 8 or len(set(said[-8:])) > 1:
-        said.append(
-            (
-                notebook.run("print(explorer.z, grey.z, linked.z, slider.value)"),
-                str(notebook.page.evaluate(ALL_SLIDERS)),
-            )
-        )
+        said.append((notebook.run(values), str(notebook.page.evaluate(ALL_SLIDERS))))
         assert len(said) < 1000
 
 
@@ -236,11 +232,8 @@ def test_without_a_kernel_in_lab_too(lab, decoded):
 @pytest.mark.parametrize("theme", ["Light", "Dark"])
 def test_its_ink_is_read_in_both_themes(lab, theme):
     lab.page.evaluate("theme => jupyterapp.commands.execute('apputils:change-theme', { theme })", f"JupyterLab {theme}")
-    lab.wait_until(
-        "name => document.body.dataset.jpThemeName === name"
-        " && getComputedStyle(document.body).getPropertyValue('--jp-layout-color0') === (name.endsWith('Dark') ? '#111' : 'white')",
-        f"JupyterLab {theme}",
-    )
+    ground = "getComputedStyle(document.body).getPropertyValue('--jp-layout-color0')"
+    lab.wait_until(f"white => {ground} === white", {"Light": "white", "Dark": "#111"}[theme])
     for n in (FIRST, ALONE):
         contrast, text = lab.page.locator(".vae-live").nth(n).evaluate(CONTRAST)
         assert contrast >= 4.5, text

@@ -25,12 +25,15 @@ class Explorer(anywidget.AnyWidget):
     """An ipywidget whose picture is computed in the browser; its values are traits that Python reads, sets and links.
 
     Where no kernel will answer (in the built book, and in Colab's frames) it shows itself as HTML that needs none;
-    `live=True` asks for the widget all the same, `live=False` for the HTML. A kind names its function in js/ in
-    `kind`, and tags the traits that make up its state with value=True.
+    `live=True` asks for the widget all the same, `live=False` for the HTML. In Colab `live=True` needs its manager of
+    custom widgets, which Colab loads from the network: anywidget turns it on; where the widget does not show, do so by
+    `google.colab.output.enable_custom_widget_manager()`. A kind names its function in js/ in `kind`, and tags the
+    traits that make up its state with value=True.
     """
 
     _esm = f"{JAVASCRIPT}\nexport default {{ render }};"
     _css = STYLE
+    _ipython_display_ = None  # ipywidgets 7 has one, which IPython would ask before `_repr_mimebundle_`
     kind = traitlets.Unicode().tag(sync=True)
     settings = traitlets.Dict().tag(sync=True)
     blobs = traitlets.Dict().tag(sync=True)
@@ -62,12 +65,17 @@ class Explorer(anywidget.AnyWidget):
             f'<script class="vae-module">{ALONE}</script></div>'
         )
 
+    def __repr__(self) -> str:
+        values = ", ".join(f"{name}={getattr(self, name)!r:.60}" for name in self.traits(value=True))
+        return f"{type(self).__name__}({values})"
+
     def _repr_mimebundle_(self, **kwargs):
         live = self.live
         if live is None:
             live = "VAECORE_BUILD" not in os.environ and "google.colab" not in sys.modules
         if live:
-            return super()._repr_mimebundle_(**kwargs)
+            data, metadata = super()._repr_mimebundle_(**kwargs)
+            return data | {"image/svg+xml": str(self.static())}, metadata  # for who reads it later, with no kernel
         return {"text/html": self.fragment(), "text/plain": repr(self)}
 
 

@@ -1,4 +1,4 @@
-"""A Jupyter server of our own and a notebook in a real browser: JupyterLab, and the classic notebook of ipywidgets 7."""
+"""A Jupyter server of our own, and a notebook in a real browser: JupyterLab, or the classic notebook."""
 
 import contextlib
 import os
@@ -22,13 +22,13 @@ RUN_IN_LAB = """async code => {
     const { kernel } = jupyterapp.shell.currentWidget.sessionContext.session;
     const request = kernel.requestExecute({ code });
     let out = "";
-    request.onIOPub = ({ content }) => { out += content.text ?? (content.ename ? `${content.ename}: ${content.evalue}` : ""); };
+    request.onIOPub = ({ content: c }) => { out += c.text ?? (c.ename ? `${c.ename}: ${c.evalue}` : ""); };
     await request.done;
     return out;
 }"""
 RUN_IN_CLASSIC = """code => new Promise(done => {
     let out = "";
-    const output = ({ content }) => { out += content.text ?? (content.ename ? `${content.ename}: ${content.evalue}` : ""); };
+    const output = ({ content: c }) => { out += c.text ?? (c.ename ? `${c.ename}: ${c.evalue}` : ""); };
     const status = ({ content }) => { if (content.execution_state === "idle") done(out); };
     Jupyter.notebook.kernel.execute(code, { iopub: { output, status } });
 })"""

@@ -1,0 +1,144 @@
+"""The explorers alone in a page: framed as in Colab, from a disk, with no script, in print; who gets which form."""
+
+import base64
+import html
+import sys
+import types
+from xml.etree import ElementTree
+
+import pytest
+import torch
+
+from vaecore import explorer, pretrained
+
+PAGE = '<!doctype html><html lang="en"><meta charset="utf-8"><title>Explorer</title><body>{}'
+WIDGET = "application/vnd.jupyter.widget-view+json"
+PIXELS = """canvas => {
+    const { data } = canvas.getContext("2d").getImageData(0, 0, 28, 28);
+    return Array.from({ length: 784 }, (_, i) => 1 - data[4 * i] / 255);
+}"""
+
+
+@pytest.fixture(scope="module")
+def model(digits):
+    return pretrained.pretrained("m1-2d", digits)
+
+
+@pytest.fixture(scope="module")
+def made(model, digits):
+    return explorer.LatentExplorer(model, digits)
+
+
+@pytest.fixture
+def page(browser, request):
+    """A page that asks for nothing: any request is kept, and refused."""
+    context = browser.new_context(viewport=dict(width=800, height=900), **getattr(request, "param", {}))
+    page = context.new_page()
+    page.asked, page.said = [], []
+    page.route("http*://**", lambda route: (page.asked.append(route.request.url), route.abort()))
+    page.on("console", lambda message: message.type == "error" and page.said.append(message.text))
+    page.on("pageerror", lambda error: page.said.append(str(error)))
+    yield page
+    context.close()
+
+
+def is_alive(place, model) -> None:
+    """The slider moves by keys, and the digit is what PyTorch decodes."""
+    place.locator(".vae-live[data-ready]").wait_for()
+    slider, digit = place.locator(".vae-sliders input").first, place.locator("canvas.vae-digit")
+    before = digit.evaluate(PIXELS)
+    slider.press("End")
+    place.locator(".vae-value").first.get_by_text("3.00").wait_for()
+    exact = model.decode(torch.tensor([[3.0, 0.0]])).mean[0].detach()
+    after = torch.tensor(digit.evaluate(PIXELS))
+    assert (after - exact).abs().max() < 0.005
+    assert (after - torch.tensor(before)).abs().max() > 0.3
+    assert not place.locator(".vae-static").is_visible()
+
+
+def test_in_a_frame_without_network(page, made, model):
+    """Colab puts every output into a frame of its own, of another origin."""
+    inside = html.escape(PAGE.format(made.fragment()), quote=True)
+    page.set_content(
+        PAGE.format(f'<iframe sandbox="allow-scripts" width="700" height="800" srcdoc="{inside}"></iframe>')
+    )
+    is_alive(page.frame_locator("iframe"), model)
+    assert page.asked == [] and page.said == []
+
+
+def test_from_a_disk(page, made, model, tmp_path):
+    (tmp_path / "page.html").write_text(PAGE.format(made.fragment()), encoding="utf-8")
+    page.goto((tmp_path / "page.html").as_uri())
+    is_alive(page, model)
+    assert page.asked == [] and page.said == []
+
+
+@pytest.mark.parametrize("page", [dict(java_script_enabled=False)], indirect=True)
+def test_without_scripts_the_picture_stands_there(page, made):
+    page.set_content(PAGE.format(made.fragment()))
+    picture = page.locator(".vae-static svg[role=img]")
+    assert picture.is_visible() and picture.bounding_box()["width"] > 200
+    assert "eleven points of the plane of two latents" in picture.get_attribute("aria-label")
+    assert page.locator("input, button, select").count() == 0
+    assert "vae-" not in page.locator("body").inner_text()  # no style or data in sight
+
+
+def test_print_has_the_picture(page, made):
+    page.set_content(PAGE.format(made.fragment()))
+    page.locator(".vae-alive").wait_for()
+    assert page.locator(".vae-live").is_visible() and not page.locator(".vae-static").is_visible()
+    page.emulate_media(media="print")
+    assert page.locator(".vae-static svg").is_visible() and not page.locator(".vae-live").is_visible()
+
+
+# --- who gets which form ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def colab(monkeypatch):
+    """As much of Colab as Python can tell; how often its manager of custom widgets was turned on."""
+    calls = []
+    output = types.ModuleType("google.colab.output")
+    output.enable_custom_widget_manager = lambda: calls.append("on")
+    output._widgets = types.SimpleNamespace(_installed_url="https://example.org/manager.js")
+    package = types.ModuleType("google.colab")
+    package.output = output
+    monkeypatch.setitem(sys.modules, "google.colab", package)
+    monkeypatch.setitem(sys.modules, "google.colab.output", output)
+    return calls
+
+
+def shown(made) -> dict:
+    """The mimebundle, without its metadata."""
+    bundle = made._repr_mimebundle_()
+    return bundle[0] if isinstance(bundle, tuple) else bundle
+
+
+def test_colab_gets_html_and_on_request_the_widget(colab, monkeypatch, model, digits):
+    monkeypatch.delenv("VAECORE_BUILD", raising=False)
+    alone = shown(explorer.LatentExplorer(model, digits))
+    assert set(alone) == {"text/html", "text/plain"} and 'class="vae-explorer"' in alone["text/html"]
+    assert WIDGET in shown(explorer.LatentExplorer(model, digits, live=True))
+
+
+def test_a_notebook_gets_the_widget_and_on_request_html(monkeypatch, model, digits):
+    monkeypatch.delenv("VAECORE_BUILD", raising=False)
+    assert WIDGET in shown(explorer.LatentExplorer(model, digits))
+    assert WIDGET not in shown(explorer.LatentExplorer(model, digits, live=False))
+
+
+def test_the_book_gets_html(monkeypatch, model, digits):
+    monkeypatch.setenv("VAECORE_BUILD", "1")
+    assert WIDGET not in shown(explorer.LatentExplorer(model, digits))
+
+
+def test_a_saved_notebook_keeps_a_picture_and_words(page, monkeypatch, made):
+    """A host without a kernel knows nothing of the widget: it has the picture, a whole one, and a line of text."""
+    monkeypatch.delenv("VAECORE_BUILD", raising=False)
+    saved = shown(made)
+    assert saved["text/plain"] == "LatentExplorer(z=[0.0, 0.0])"
+    assert ElementTree.fromstring(saved["image/svg+xml"]).tag == "{http://www.w3.org/2000/svg}svg"
+    data = base64.b64encode(saved["image/svg+xml"].encode()).decode()
+    page.set_content(PAGE.format(f'<img src="data:image/svg+xml;base64,{data}" alt="">'))
+    page.wait_for_function("() => document.querySelector('img').complete")
+    assert page.evaluate("() => document.querySelector('img').naturalWidth") > 200

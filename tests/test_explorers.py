@@ -113,12 +113,22 @@ def test_weights_that_are_not_finite_are_refused(bad):
 def fragments(digits) -> dict[str, str]:
     """The fragment of each kind of explorer, as a page would have it."""
     flat = pretrained.pretrained("m1-2d", digits)
-    m1 = pretrained.pretrained("m1m2", digits).m1
+    m1, m2 = pretrained.pretrained("m1m2", digits).m1, pretrained.pretrained("m2", digits)
+    parts = {"column": "cvae-column", "left": "cvae-left"}
+    completers = {given: pretrained.pretrained(name, digits) for given, name in parts.items()}
+    z = torch.linspace(-12, 12, 481)
+    log_joint = torch.distributions.Normal(0, 1).log_prob(z) + torch.distributions.Normal(z, 0.5).log_prob(
+        torch.tensor(2.0)
+    )
     made = {
         "latent": explorer.LatentExplorer(flat, digits),
         "latents": explorer.LatentExplorer(m1, digits),
         "kernel's": explorer.LatentExplorer(decode=lambda z: flat.decode(z).mean, d_z=2),
         "digit": explorer.DigitExplorer(flat, digits),
+        "gap": explorer.GapExplorer(z, log_joint),
+        "classes": explorer.ClassesExplorer(m2, digits),
+        "analogies": explorer.AnalogiesExplorer(m2, digits),
+        "completion": explorer.CompletionExplorer(completers, digits),
     }
     return {name: one.fragment() for name, one in made.items()}
 
@@ -254,6 +264,11 @@ def test_an_encoder_that_went_wrong_is_told_in_a_sentence(digits):
     model.encoder[0].weight.data[0, 0] = float("nan")
     with pytest.raises(ValueError, match="model's encoder gives means of q.z.x. that are not finite numbers"):
         explorer.LatentExplorer(model, digits)
+
+
+def test_what_an_explorer_prints_is_short(digits):
+    shown = repr(explorer.DigitExplorer(pretrained.pretrained("m1-2d", digits), digits))
+    assert re.fullmatch(r"DigitExplorer\(drawing='[\w+/]{56}\.\.\., epsilon=\[0\.0, 0\.0\]\)", shown)
 
 
 def test_z_may_be_a_tensor(digits):

@@ -66,8 +66,9 @@ class Explorer(anywidget.AnyWidget):
         )
 
     def __repr__(self) -> str:
-        values = ", ".join(f"{name}={getattr(self, name)!r:.60}" for name in self.traits(value=True))
-        return f"{type(self).__name__}({values})"
+        values = {name: repr(getattr(self, name)) for name in self.traits(value=True)}
+        short = (f"{name}={text if len(text) <= 60 else text[:57] + '...'}" for name, text in values.items())
+        return f"{type(self).__name__}({', '.join(short)})"
 
     def _repr_mimebundle_(self, **kwargs):
         live = self.live

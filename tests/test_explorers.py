@@ -262,7 +262,7 @@ def test_a_bad_model_is_told_in_a_sentence(arguments, sentence):
 def test_an_encoder_that_went_wrong_is_told_in_a_sentence(digits):
     model = VAE(d_z=2, hidden=(8,))
     model.encoder[0].weight.data[0, 0] = float("nan")
-    with pytest.raises(ValueError, match="model's encoder gives means of q.z.x. that are not finite numbers"):
+    with pytest.raises(ValueError, match=r"model's encoder gives means of q\(z\|x\) that are not finite numbers"):
         explorer.LatentExplorer(model, digits)
 
 

@@ -47,9 +47,11 @@ OURS = {
 }
 FIRST, SECOND, LINKED, GREY, ALONE = range(5)  # the explorers of the notebook, in their order
 
-# of the n-th explorer: the numbers on its sliders for z, and its digit's pixels, white 0 and black 1
-SLIDERS = """n => [...document.querySelectorAll(".vae-live")[n].querySelectorAll(".vae-sliders input")]
-    .map(e => Number(e.value))"""
+# of the n-th explorer: the numbers that its sliders for z show, and its digit's pixels, white 0 and black 1
+SLIDERS = """n => [...document.querySelectorAll(".vae-live")[n].querySelectorAll(".vae-sliders > div")].map(row => {
+    const shown = Number(row.querySelector("output").textContent.replace("\u2212", "-"));
+    return Number(row.querySelector("input").value) === shown ? shown : "moving";
+})"""
 ALL_SLIDERS = "() => [...document.querySelectorAll('.vae-sliders input')].map(e => e.value)"
 PIXELS = """n => {
     const canvas = document.querySelectorAll(".vae-live")[n].querySelector("canvas.vae-digit");
@@ -133,7 +135,7 @@ def decoded(digits):
 
 
 def wait_for_sliders(notebook, n: int, z: list[float]) -> None:
-    """Until the n-th explorer's sliders stand at z; its digit is painted in the same frame."""
+    """Until the n-th explorer's sliders and the numbers beside them say z; its digit is painted in the same frame."""
     notebook.wait_until(f"([n, z]) => String(({SLIDERS})(n)) === String(z)", [n, z])
 
 

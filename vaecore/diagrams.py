@@ -3,8 +3,7 @@
 import re
 import shutil
 import subprocess
-import sysconfig
-from pathlib import Path
+from importlib import metadata
 
 import graphviz
 
@@ -34,8 +33,11 @@ def graph(source: "str | graphviz.Digraph | graphviz.Graph | graphviz.Source", a
 
 def _dot() -> str:
     """The program that draws: graphviz-pure, which draws alike on every platform; else dot."""
-    beside = Path(sysconfig.get_path("scripts")) / "graphviz-pure"
-    for found in (shutil.which(beside), shutil.which("graphviz-pure"), shutil.which("dot")):
-        if found:
+    try:  # pip may have put it where PATH does not lead
+        installed = [file.locate() for file in metadata.files("graphviz-pure") or () if file.stem == "graphviz-pure"]
+    except metadata.PackageNotFoundError:
+        installed = []
+    for name in (*installed, "graphviz-pure", "dot"):
+        if found := shutil.which(name):
             return found
     raise FileNotFoundError("no Graphviz here: `pip install graphviz-pure` brings one.")

@@ -6,6 +6,7 @@ from sphinx.util import inspect
 
 MARKUP = re.compile(r"(?P<code>`[^`]+`)|\bEq\. (?P<label>[a-z][a-z0-9-]*)|\barXiv:(?P<paper>\d{4}\.\d{4,5})")
 SPECIAL = re.compile(r"([\\*|_])")  # what Sphinx would take for a mark
+PARAMETERS = re.compile(r'<dl>\s*((?:<dd><em class="sig-param">.*?</dd>\s*)+)</dl>', re.DOTALL)
 PLACE = re.compile(r"~(?:\w+\.)+")  # where a type comes from; the name is enough
 
 
@@ -35,7 +36,18 @@ def read_signature(app, what, name, obj, options, signature, returns):
     return PLACE.sub("", signature or ""), returns
 
 
+def plain_parameters(found):
+    """Sphinx makes a definition list of a long signature's parameters, in which nothing is defined."""
+    return found[1].replace("<dd>", '<span class="sig-line">').replace("</dd>", "</span>")
+
+
+def finish_page(app, pagename, templatename, context, doctree):
+    if context.get("body"):
+        context["body"] = PARAMETERS.sub(plain_parameters, context["body"])
+
+
 def setup(app):
     app.connect("autodoc-process-docstring", read_docstring)
     app.connect("autodoc-process-signature", read_signature)
+    app.connect("html-page-context", finish_page)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -55,7 +55,7 @@ class GapExplorer(Explorer):
 
     @property
     def elbo(self) -> float:
-        """{eq}`elbo`: reconstruction minus KL to the prior, in nats."""
+        """Reconstruction minus KL to the prior, in nats. Eq. elbo."""
         terms = self.terms()
         return terms["reconstruction"] - terms["kl_to_prior"]
 

@@ -85,6 +85,16 @@ def test_every_equation_that_a_docstring_names_is_a_link(site):
     assert re.search(r'id="vaecore\.vae\.VAE\.elbo"', page) and not re.search(r'id="vaecore\.[\w.]*\._', page)
 
 
+def code_links(text: str) -> list[str]:
+    """What the {py:...} roles of a page lead to."""
+    return re.findall(r"\{py:\w+\}`(?:[^`<]*<)?~?([^`>]+)>?`", text)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_to_code_name_the_package(page):  # the build looks up these alone, and says where there is no such name
+    assert [name for name in code_links(PAGES[page]) if not name.startswith("vaecore.")] == []
+
+
 def test_docstrings_become_what_sphinx_reads():
     assert docstrings.as_rest("log p(x|z), `d_y` > 0. Eq. elbo; arXiv:1406.5298.") == (
         r"log p(x\|z), ``d_y`` > 0. Eq. :eq:`elbo`; `arXiv:1406.5298 <https://arxiv.org/abs/1406.5298>`__."
@@ -101,6 +111,12 @@ def test_entries_links_and_spellings_are_read():
     assert entries(GLOSSARY) == [["ELBO", "evidence lower bound"], ["nat"]]
     assert linked_terms("The {term}`ELBO` in {term}`nats <nat>`.") == {"elbo", "nat"}
     assert other_spellings(GLOSSARY + TABLE) == ["auto-encoder", "auto encoder"]
+
+
+def test_links_to_code_are_read():
+    assert code_links("{py:func}`fit <vaecore.train.fit>`, {py:mod}`~vaecore.vae`, {py:func}`train.fit`") == (
+        ["vaecore.train.fit", "vaecore.vae", "train.fit"]
+    )
 
 
 @pytest.mark.parametrize("text, n", [("An Auto-encoder.", 1), ('The "auto-encoder" of old.', 0), ("`auto-encoder`", 0)])

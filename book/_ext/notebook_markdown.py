@@ -1,8 +1,8 @@
 """Says the parts of a finished page in markdown that Colab, Kaggle, VS Code and JupyterLab all show.
 
-It reads the document tree of the HTML build, in which every number, reference and citation is already resolved.
-Python's own Sphinx extensions for notebooks want a second build with another configuration, and put admonitions into
-headings, leave raw directives behind and lose captions: mending that took more code than this.
+It reads the document tree of the HTML build, in which every number, reference and citation is already resolved. We
+tried sphinx-tojupyter first: it wants a second build with a configuration of its own, turns admonitions into headings,
+loses captions and directives, and repeats words. To mend that takes more code than this file has.
 """
 
 import re

@@ -32,6 +32,24 @@ VBox([slider, linked])""",
 grey""",
     "LatentExplorer(model, digits, live=False)",
 )
+PADS = (
+    """import torch
+from vaecore import data, pretrained
+from vaecore.explorer import *
+digits = data.mnist(root=pretrained.PACKAGED)
+flat, m2 = pretrained.pretrained("m1-2d", digits), pretrained.pretrained("m2", digits)
+cvae = pretrained.pretrained("cvae-left", digits)
+hand = AnalogiesExplorer(m2, digits)
+hand""",
+    "hand",
+    "drawn = DigitExplorer(flat, digits)\ndrawn",
+    """completer = CompletionExplorer({"left": cvae}, digits)
+completer""",
+    "every = ClassesExplorer(m2, digits)\nevery",
+    """z = torch.linspace(-12, 12, 481)
+gap = GapExplorer(z, -(z**2) - (2 - z)**2)
+gap""",
+)
 LAB = (
     "jupyterlab",
     "--expose-app-in-browser",
@@ -44,6 +62,7 @@ LAB = (
 OURS = {
     "@jupyterlab/apputils-extension:themes": {"theme": "JupyterLab Light", "adaptive-theme": False},
     "@jupyterlab/apputils-extension:notification": {"fetchNews": "false"},
+    "@jupyterlab/notebook-extension:tracker": {"windowingMode": "none"},  # all cells are there, also those below
 }
 FIRST, SECOND, LINKED, GREY, ALONE = range(5)  # the explorers of the notebook, in their order
 
@@ -95,6 +114,7 @@ def lab_server(tmp_path_factory):
     overrides.parent.mkdir(parents=True)
     overrides.write_text(json.dumps(OURS))
     jupyter_host.write(folder / "notebooks" / "explorers.ipynb", *CELLS)
+    jupyter_host.write(folder / "notebooks" / "pads.ipynb", *PADS)
     with jupyter_host.server(sys.executable, folder, *LAB) as address:
         yield address
 
@@ -239,6 +259,55 @@ def test_its_ink_is_read_in_both_themes(lab, theme):
     for n in (FIRST, ALONE):
         contrast, text = lab.page.locator(".vae-live").nth(n).evaluate(CONTRAST)
         assert contrast >= 4.5, text
+
+
+@pytest.fixture(scope="module")
+def pads(browser, lab_server):
+    with jupyter_host.in_lab(browser, lab_server, "pads.ipynb") as notebook:
+        notebook.wait_until("() => document.querySelectorAll('.vae-live[data-ready]').length === 6")
+        yield notebook
+
+
+def caption(notebook, n: int) -> str:
+    return notebook.page.locator(".vae-live").nth(n).locator(".vae-source .vae-digit-caption").first.inner_text()
+
+
+def test_a_digit_picked_in_one_view_is_in_python_and_in_the_other_view(pads):
+    pads.page.locator(".vae-live").nth(0).get_by_role("button", name="next test digit").click()
+    pads.wait_for("torch.equal(hand.image, hand.test_digits[1])", "True")
+    pads.wait_until("() => document.querySelectorAll('.vae-source')[1].innerText.includes('test digit 2 of')")
+    assert caption(pads, 0) == caption(pads, 1) == pads.run("print('test digit 2 of 60: a', hand.labels[1].item())")
+    pads.page.locator(".vae-live").nth(1).locator(".vae-sliders input").first.press("End")
+    pads.wait_for("max(hand.z)", "3.0")
+    pads.run("hand.image = hand.test_digits[4]")  # a new digit has a style of its own
+    pads.wait_until("() => document.querySelectorAll('.vae-source')[0].innerText.includes('test digit 5 of')")
+    assert pads.run("print(hand.z)") == "None"
+    (first, second) = (pads.page.locator(".vae-live").nth(n).locator("output").all_inner_texts() for n in (0, 1))
+    assert first == second
+
+
+def test_a_digit_drawn_by_mouse_is_read_in_python(pads):
+    pad = pads.page.locator(".vae-live").nth(2).locator(".vae-pad")
+    pad.scroll_into_view_if_needed()
+    box = pad.bounding_box()
+    pads.page.mouse.move(box["x"] + 0.5 * box["width"], box["y"] + 0.2 * box["height"])
+    pads.page.mouse.down()
+    pads.page.mouse.move(box["x"] + 0.45 * box["width"], box["y"] + 0.8 * box["height"], steps=6)
+    pads.page.mouse.up()
+    pads.wait_for("m2.classify(drawn.bits).item()", "1")  # a stroke from above is a one
+    pads.run("drawn.epsilon = [1, -1]")
+    pads.wait_until("() => document.querySelectorAll('.vae-live')[2].innerText.includes('\u22121.00')")
+
+
+def test_the_others_answer_python_and_tell_it(pads):
+    pads.run("completer.z = torch.full((20,), 0.5); every.z = [0.25] * 10; gap.mu = 1.25")
+    shown = "([n, text]) => document.querySelectorAll('.vae-live')[n].innerText.includes(text)"
+    for n, text in ((3, "0.50"), (4, "0.25"), (5, "1.25")):
+        pads.wait_until(shown, [n, text])
+    for n, values in ((3, "completer.z"), (4, "every.z"), (5, "[gap.mu, gap.sigma]")):
+        pads.page.locator(".vae-live").nth(n).locator("input[type=range]").first.press("End")
+        pads.wait_for(f"max({values})", "3.0")
+    assert pads.page.locator(".vae-trouble").count() == 0 and pads.errors == [] and pads.foreign == []
 
 
 # --- what goes over the wire ------------------------------------------------------------------------------------

@@ -79,8 +79,10 @@ function elboSum() {
   const elbo = row("=", make("span", {}, "ELBO, from this one ", math("z")), "vae-total");
   return {
     box: make("div", { class: "vae-sum" }, logP.row, kl.row, elbo.row, make("p", { class: "vae-note" }, "in nats")),
-    show(seen) {
-      for (const [name, { value }] of Object.entries({ logP, kl, elbo })) value.textContent = minus(seen[name], 1);
+    show(seen) { // the sum of the two as they are shown, so that it adds up for the eye too
+      const tenths = v => Math.round(10 * v) / 10, shown = { logP: tenths(seen.logP), kl: tenths(seen.kl) };
+      shown.elbo = shown.logP - shown.kl;
+      for (const [name, { value }] of Object.entries({ logP, kl, elbo })) value.textContent = minus(shown[name], 1);
     },
   };
 }

@@ -113,7 +113,7 @@ def test_what_is_shown_is_the_completion_the_regressor_and_the_draws(
         assert (found - tinted(exact(models[name], name, bits, z), name)).abs().max() < ROUNDED + 0.5 / 255
     order = next(p["order"] for p in completer.settings["parts"] if p["name"] == name)
     sliders = page.locator("input[type=range]:visible").evaluate_all("all => all.map(e => [e.ariaLabel, e.value])")
-    assert [s[0] for s in sliders] == [f"z {j + 1}" for j in order[:5]]
+    assert [s[0] for s in sliders] == [f"z{j + 1}" for j in order[:5]]
     assert [float(s[1]) for s in sliders] == pytest.approx([completer.z[j] for j in order[:5]])
     seen = shown(page, ".vae-source canvas")[-1]
     assert (seen - tinted(bits, name)).abs().max() < 0.5 / 255 + 1e-6

@@ -336,7 +336,7 @@ def test_bad_values_in_the_page_are_told_in_a_sentence(page):
     for name, value, sentence in (
         ("drawing", "AAAA", "A drawing is 784 bytes; got 3."),
         ("drawing", "%%%", "A drawing is 784 bytes as base64; got other text."),
-        ("epsilon", [0], "epsilon must be 2 finite numbers; got 0."),
+        ("epsilon", [0], "epsilon must be 2 finite numbers; got 1."),
     ):
         page.reload()
         page.wait_for_selector(".vae-alive [data-ready=true]")

@@ -186,7 +186,7 @@ def test_the_other_climbs_to_the_nearest_top(open_page, gap, start):
 
 def test_keys_move_the_sliders(open_page, gap):
     page = open_page(gap)
-    for name, control in (("mu", "mu, the mean of q"), ("sigma", "sigma, the standard deviation of q")):
+    for name, control in (("mu", "μ, the mean of q"), ("sigma", "σ, the standard deviation of q")):
         page.get_by_role("slider", name=control).focus()
         page.keyboard.press("ArrowLeft")
         assert value(page, name) == pytest.approx(0.99)

@@ -8,17 +8,13 @@ import pytest
 import torch
 import traitlets
 from axe_playwright_python.sync_playwright import Axe
+from explorer_pages import INKS, MAKERS, ROUNDED, VIEW, change, ink, page_of, value
 from torch import nn
 
 from vaecore import data, evaluate, explorer, pretrained
 from vaecore.explorer import base, blobs
 from vaecore.m2 import M1M2, M2
 from vaecore.vae import VAE, Regressor
-
-PAGE = (
-    '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-    "<title>Explorers</title><body><main><h1>Explorers</h1>{}</main>"
-)
 
 
 def nets(model: nn.Module) -> dict[str, nn.Module]:
@@ -34,7 +30,7 @@ def nets(model: nn.Module) -> dict[str, nn.Module]:
 def test_every_net_of_the_book_computes_the_same_in_the_page(browser, digits):
     """On 20 inputs each: pixels to 1e-3 where the weights are float16, to 0.02 where they are ten-bit numbers."""
     page = browser.new_page()
-    page.set_content(PAGE.format(""))
+    page.set_content(page_of())
     page.add_script_tag(type="module", content=f"{base.JAVASCRIPT}\nglobalThis.page = {{ readNetwork, forward }};")
     page.wait_for_function("globalThis.page")
     kinds = set()
@@ -109,51 +105,6 @@ def test_weights_that_are_not_finite_are_refused(bad):
 # --- in a page without a kernel ---------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def fragments(digits) -> dict[str, str]:
-    """The fragment of each kind of explorer, as a page would have it."""
-    flat = pretrained.pretrained("m1-2d", digits)
-    m1, m2 = pretrained.pretrained("m1m2", digits).m1, pretrained.pretrained("m2", digits)
-    parts = {"column": "cvae-column", "left": "cvae-left"}
-    completers = {given: pretrained.pretrained(name, digits) for given, name in parts.items()}
-    z = torch.linspace(-12, 12, 481)
-    log_joint = torch.distributions.Normal(0, 1).log_prob(z) + torch.distributions.Normal(z, 0.5).log_prob(
-        torch.tensor(2.0)
-    )
-    made = {
-        "latent": explorer.LatentExplorer(flat, digits),
-        "latents": explorer.LatentExplorer(m1, digits),
-        "kernel's": explorer.LatentExplorer(decode=lambda z: flat.decode(z).mean, d_z=2),
-        "digit": explorer.DigitExplorer(flat, digits),
-        "gap": explorer.GapExplorer(z, log_joint),
-        "classes": explorer.ClassesExplorer(m2, digits),
-        "analogies": explorer.AnalogiesExplorer(m2, digits),
-        "completion": explorer.CompletionExplorer(completers, digits),
-    }
-    return {name: one.fragment() for name, one in made.items()}
-
-
-@pytest.fixture
-def open_page(browser, tmp_path):
-    """Opens fragments as one file of a disk, scrolls through it, and waits until all of them have come to life."""
-    pages = []
-
-    def open_(*fragments: str, **options):
-        path = tmp_path / f"page-{len(pages)}.html"
-        path.write_text(PAGE.format("<hr>".join(fragments)), encoding="utf-8")
-        page = browser.new_page(**options)
-        pages.append(page)
-        page.goto(path.as_uri())
-        for box in page.locator(".vae-explorer").all():
-            box.scroll_into_view_if_needed()
-        page.wait_for_function("[...document.querySelectorAll('.vae-explorer')].every(e => e.matches('.vae-alive'))")
-        return page
-
-    yield open_
-    for page in pages:
-        page.close()
-
-
 def change_first_network(fragment: str, change) -> str:
     """The fragment with `change(blob)` done to its decoder."""
 
@@ -198,25 +149,25 @@ def a_net_of_other_latents(blob: dict) -> dict:
         (a_net_of_other_latents, "The decoder takes 3 latents; this explorer has 2."),
     ],
 )
-def test_a_damaged_net_is_told_in_a_sentence_and_the_rest_lives(open_page, fragments, damage, sentence):
-    page = open_page(change_first_network(fragments["latent"], damage), fragments["kernel's"])
+def test_a_damaged_net_is_told_in_a_sentence_and_the_rest_lives(explorer_page, fragments, damage, sentence):
+    page = explorer_page(change_first_network(fragments["latent"], damage), fragments["kernel's"])
     assert page.locator("[role=alert]").all_inner_texts() == [sentence]
     broken, whole = page.locator(".vae-explorer").all()
     assert broken.locator(".vae-static svg").is_visible() and broken.locator("input").count() == 0
     assert whole.locator("input[type=range]").first.is_visible() and not whole.locator(".vae-static svg").is_visible()
 
 
-def test_a_net_that_does_not_come_is_told_in_a_sentence(open_page, fragments):
+def test_a_net_that_does_not_come_is_told_in_a_sentence(explorer_page, fragments):
     away = re.sub(r'class="vae-blob" data-id="(\w+)">.*?</script>', r'class="vae-blob" data-id="\1" '
                   r'data-src="nowhere/\1.js"></script>', fragments["latent"], count=1, flags=re.DOTALL)  # fmt: skip
-    page = open_page(away)
+    page = explorer_page(away)
     said = page.locator("[role=alert]").inner_text()
     assert said == "The decoder of this explorer could not be loaded; load the page again."
     assert page.locator(".vae-static svg").is_visible()
 
 
-def test_a_bad_z_in_the_page_is_told_in_a_sentence(open_page, fragments):
-    page = open_page(fragments["latent"])
+def test_a_bad_z_in_the_page_is_told_in_a_sentence(explorer_page, fragments):
+    page = explorer_page(fragments["latent"])
     for bad, got in (("[1, 2, 3]", "3"), ("[0, NaN]", "0, NaN"), ("[0, Infinity]", "0, Infinity")):
         page.reload()
         page.wait_for_selector(".vae-alive")
@@ -279,9 +230,9 @@ def test_z_may_be_a_tensor(digits):
     assert one.z == pytest.approx(code.tolist())
 
 
-def test_what_is_shown_is_what_the_model_decodes(open_page, fragments, digits):
+def test_what_is_shown_is_what_the_model_decodes(explorer_page, fragments, digits):
     """Read off the canvas, so to half a grey level beside the 1e-3 of the net."""
-    page, model = open_page(fragments["latent"]), pretrained.pretrained("m1-2d", digits)
+    page, model = explorer_page(fragments["latent"]), pretrained.pretrained("m1-2d", digits)
     for z in ([0.0, 0.0], [1.25, -2.0], [-3.0, 3.0]):
         page.evaluate("z => document.querySelector('.vae-explorer').vaecore.set('z', z)", z)
         page.wait_for_function("z => document.querySelector('canvas.vae-digit').ariaLabel.includes(z)", arg=spoken(z))
@@ -299,8 +250,8 @@ def spoken(z: list[float]) -> str:
 
 
 @pytest.fixture
-def every_kind(open_page, fragments):
-    return lambda **options: open_page(*fragments.values(), **options)
+def every_kind(explorer_page, fragments):
+    return lambda **options: explorer_page(*fragments.values(), **options)
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
@@ -333,8 +284,8 @@ def test_every_control_is_reached_and_moved_by_keyboard(every_kind):
                                "|| e.ariaValueText.length > 5", arg=control.element_handle())  # fmt: skip
 
 
-def test_what_is_shown_is_told_to_screen_readers(open_page, fragments):
-    page = open_page(fragments["latent"])
+def test_what_is_shown_is_told_to_screen_readers(explorer_page, fragments):
+    page = explorer_page(fragments["latent"])
     page.locator("input[type=range]").first.focus()
     page.keyboard.press("ArrowRight")
     page.wait_for_function("document.querySelector('[role=status]').textContent.startsWith('z = (0.01, 0.00)')")
@@ -342,16 +293,16 @@ def test_what_is_shown_is_told_to_screen_readers(open_page, fragments):
     assert page.locator("canvas.vae-digit").get_attribute("aria-label").startswith("Decoded digit at z = (0.01, 0.00)")
 
 
-def test_touch_moves_the_ring_on_a_narrow_screen(open_page, fragments):
-    page = open_page(fragments["latent"], viewport={"width": 390, "height": 800}, has_touch=True, is_mobile=True)
+def test_touch_moves_the_ring_on_a_narrow_screen(explorer_page, fragments):
+    page = explorer_page(fragments["latent"], viewport={"width": 390, "height": 800}, has_touch=True, is_mobile=True)
     box = page.locator(".vae-plane").bounding_box()
     page.touchscreen.tap(box["x"] + 0.75 * box["width"], box["y"] + 0.25 * box["height"])
     z = page.evaluate("document.querySelector('.vae-explorer').vaecore.get('z')")
     assert z == pytest.approx([1.5, 1.5], abs=0.02)
 
 
-def test_the_ring_is_dragged(open_page, fragments):
-    page = open_page(fragments["latent"])
+def test_the_ring_is_dragged(explorer_page, fragments):
+    page = explorer_page(fragments["latent"])
     box = page.locator(".vae-plane").bounding_box()
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     page.mouse.down()
@@ -364,8 +315,8 @@ def test_the_ring_is_dragged(open_page, fragments):
 
 
 @pytest.mark.parametrize("motion", ["no-preference", "reduce"])
-def test_a_walk_ends_at_the_second_digit_and_moves_only_where_motion_is_welcome(open_page, fragments, digits, motion):
-    page = open_page(fragments["latent"], reduced_motion=motion)
+def test_a_walk_ends_at_the_second_digit_and_moves_only_where_motion_is_welcome(explorer_page, fragments, digits, motion):
+    page = explorer_page(fragments["latent"], reduced_motion=motion)
     page.evaluate("""() => { const v = document.querySelector(".vae-explorer").vaecore;
                              globalThis.steps = 0; v.model.on("change:z", () => { steps++; }); }""")
     page.get_by_role("button", name="walk", exact=True).click()
@@ -380,8 +331,8 @@ def test_a_walk_ends_at_the_second_digit_and_moves_only_where_motion_is_welcome(
     assert page.evaluate("document.querySelector('.vae-explorer').vaecore.get('z')") == pytest.approx(code, abs=1e-3)
 
 
-def test_the_prior_is_drawn_and_reset(open_page, fragments):
-    page = open_page(fragments["latents"])
+def test_the_prior_is_drawn_and_reset(explorer_page, fragments):
+    page = explorer_page(fragments["latents"])
     value = "document.querySelector('.vae-explorer').vaecore.get('z')"
     draws = []
     for _ in range(40):
@@ -393,3 +344,59 @@ def test_the_prior_is_drawn_and_reset(open_page, fragments):
     assert abs(z[:, used].mean()) < 0.2 and abs(z[:, used].std() - 1) < 0.15
     page.get_by_role("button", name="reset").click()
     assert page.evaluate(value) == [0] * 50
+
+
+Z = "document.querySelector('.vae-explorer').vaecore.get('z')"
+
+
+def test_a_hand_stops_a_walk(explorer_page, fragments):
+    page = explorer_page(fragments["latent"])
+    page.get_by_role("button", name="walk", exact=True).click()
+    page.wait_for_function(f"{Z}[0] !== 0")
+    page.get_by_role("button", name="reset").click()
+    page.evaluate("new Promise(done => setTimeout(done, 200))")
+    assert page.evaluate(Z) == [0, 0]
+    assert page.locator(".vae-walk output").inner_text() == ""  # z is not on the way between the two
+    assert not page.locator(".vae-path").is_visible()
+
+
+def test_a_walk_shows_how_far_it_is_whoever_moved_z(explorer_page, fragments):
+    page = explorer_page(fragments["latent"])
+    page.locator(".vae-walk input").press("End")
+    end = page.evaluate(Z)
+    page.locator(".vae-walk input").press("Home")
+    start = page.evaluate(Z)
+    middle = [(a + b) / 2 for a, b in zip(start, end, strict=True)]
+    page.evaluate("z => document.querySelector('.vae-explorer').vaecore.set('z', z)", middle)
+    page.wait_for_function("document.querySelector('.vae-walk output').textContent === '0.50'")
+    assert page.locator(".vae-path").is_visible()
+
+
+def test_only_the_main_button_that_went_down_on_the_plane_moves_the_ring(explorer_page, fragments):
+    page = explorer_page(fragments["latent"])
+    box = page.locator(".vae-plane").bounding_box()
+    page.mouse.move(box["x"] + box["width"] + 40, box["y"] + 40)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 40, box["y"] + 40, steps=4)  # a drag from elsewhere
+    page.mouse.up()
+    page.mouse.click(box["x"] + 40, box["y"] + 40, button="right")
+    assert page.evaluate(Z) == [0, 0]
+
+
+def test_a_page_that_was_saved_alive_lives_again(explorer_page, fragments, tmp_path, browser):
+    page = explorer_page(fragments["latent"])
+    page.locator("input[type=range]").first.press("ArrowRight")
+    saved = tmp_path / "saved.html"
+    saved.write_text(page.content(), encoding="utf-8")
+    again = browser.new_page()
+    again.goto(saved.as_uri())
+    again.wait_for_selector(".vae-alive .vae-live[data-ready]")
+    assert again.locator(".vae-live").count() == 1
+    again.locator("input[type=range]").first.press("ArrowRight")
+    again.wait_for_function("document.querySelector('.vae-slider output').textContent === '0.01'")
+    again.close()
+
+
+def test_without_a_kernel_only_latents_with_pictures_have_sliders(explorer_page, digits):
+    one = explorer.LatentExplorer(decode=lambda z: z[:, :1].sigmoid().expand(-1, 784), d_z=4)
+    assert explorer_page(one.fragment()).locator("input[type=range]").count() == 2

@@ -5,7 +5,7 @@ KINDS.analogies = async function (view) {
   const [classifier, encoder, decoder] =
     await Promise.all(["classifier", "encoder", "decoder"].map(role => view.network(role)));
   // a digit that the reader draws or picks has a style of its own
-  const ofDigit = { set(name, value) { view.set("z", null); view.set(name, value); } };
+  const ofDigit = { set(name, value) { view.set({ z: null, [name]: value }); } };
   const source = await digitSource(Object.assign(Object.create(view), ofDigit));
   const inferred = () => source.empty() ? null : analogy(classifier, encoder, source.bits());
   const current = () => latentsOf(view) ?? inferred()?.style ?? Array(dZ).fill(0);

@@ -30,6 +30,16 @@ function symbol(letter, index) {
   return make("span", { class: "vae-symbol" }, make("i", {}, letter), index ? make("sub", {}, String(index)) : null);
 }
 
+// "log p_θ(x|z)": letters in italics, what stands behind _ low.
+function math(text) {
+  const parts = text.split(/(log|KL|[a-zθϕπμσϵ](?:_[θϕ])?)/).filter(part => part);
+  return make("span", { class: "vae-symbol" }, ...parts.map(part => {
+    const [letter, low] = part.split("_");
+    if (!/^[a-zθϕπμσϵ]$/.test(letter)) return part;
+    return make("span", {}, make("i", {}, letter), low ? make("sub", {}, make("i", {}, low)) : null);
+  }));
+}
+
 let counter = 0;
 
 // One number: its symbol, a native slider, its value. `onInput` gets the number; `set` shows another one.
@@ -37,16 +47,21 @@ function slider({ label, name, min, max, step = 0.01, digits = 2, note, onInput 
   const id = `vae-slider-${++counter}-${Math.random().toString(36).slice(2, 8)}`;
   const input = make("input", { id, type: "range", min, max, step, "aria-label": name,
                                 oninput: () => onInput(Number(input.value)) });
-  const value = make("output", { for: id, class: "vae-value" });
+  const value = make("output", { for: id, class: "vae-value", "aria-live": "off" }); // the slider tells its own value
   const row = make("div", { class: "vae-slider" }, make("label", { for: id }, label), input, value,
                    note ? make("span", { class: "vae-note" }, note) : null);
   return {
     row,
     input,
     set(number) {
-      if (document.activeElement !== input || Number(input.value) !== number) input.value = number;
+      input.value = number;
       value.textContent = minus(number, digits);
       input.setAttribute("aria-valuetext", minus(number, digits).replace("\u2212", "minus "));
+    },
+    blank(words) { // where the number has no meaning for now
+      input.value = min;
+      value.textContent = "";
+      input.setAttribute("aria-valuetext", words);
     },
   };
 }
@@ -89,6 +104,20 @@ function digitPicture(caption, [nRows, nColumns] = [28, 28]) {
   };
 }
 
+// Follows a finger, pen or mouse button (the main one) from where it goes down until it goes up.
+function followPointer(element, onDown, onMove) {
+  let down = false;
+  element.addEventListener("pointerdown", event => {
+    if (!event.isPrimary || event.button !== 0) return;
+    event.preventDefault(); // or the mouse would begin to select text
+    element.setPointerCapture(event.pointerId);
+    down = true;
+    onDown(event);
+  });
+  element.addEventListener("pointermove", event => { if (down && event.isPrimary) onMove(event); });
+  for (const end of ["pointerup", "pointercancel"]) element.addEventListener(end, () => { down = false; });
+}
+
 function axisName(index, x, y) {
   return draw("text", { class: "vae-tick vae-axis", x, y }, "z",
               draw("tspan", { dy: 3, "font-size": 8 }, String(index)));
@@ -118,8 +147,7 @@ function plane(view, { limit, radius, codes, labels, onMove }) {
     onMove([clip(((event.clientX - box.left) / box.width * 2 - 1) * limit),
             clip((1 - (event.clientY - box.top) / box.height * 2) * limit)].map(v => Math.round(v * 100) / 100));
   };
-  svg.addEventListener("pointerdown", event => { svg.setPointerCapture(event.pointerId); place(event); });
-  svg.addEventListener("pointermove", event => { if (event.buttons) place(event); });
+  followPointer(svg, place, place);
   return {
     box: make("div", { class: "vae-plane-box" }, canvas, svg),
     svg, canvas, marks, over, at, up, scale: size / 2 / limit,
@@ -127,7 +155,9 @@ function plane(view, { limit, radius, codes, labels, onMove }) {
       point.setAttribute("transform", `translate(${at(a)} ${up(b)})`);
       svg.setAttribute("aria-label", alt);
     },
-    showPath(from, to) {
+    showPath(from, to) { // or none, without ends
+      path.style.display = from ? "" : "none";
+      if (!from) return;
       const ends = { x1: at(from[0]), y1: up(from[1]), x2: at(to[0]), y2: up(to[1]) };
       for (const [name, value] of Object.entries(ends)) path.setAttribute(name, value);
     },
@@ -139,7 +169,8 @@ function paintManifold(view, { canvas }, picture, limit, n = 16) {
   const side = canvas.width / n, context = canvas.getContext("2d");
   const tile = make("canvas", { width: 28, height: 28 }), pen = tile.getContext("2d");
   const image = pen.createImageData(28, 28);
-  let k = 0;
+  let k = 0, frame = 0;
+  view.cleanups.push(() => cancelAnimationFrame(frame));
   const some = () => {
     const until = performance.now() + 6; // milliseconds: most of the frame is left to the hand
     for (; k < n * n && performance.now() < until; k++) {
@@ -149,7 +180,7 @@ function paintManifold(view, { canvas }, picture, limit, n = 16) {
       pen.putImageData(image, 0, 0);
       context.drawImage(tile, column * side, row * side, side, side);
     }
-    if (k < n * n && canvas.isConnected) requestAnimationFrame(() => view.guard(some));
+    if (k < n * n) frame = requestAnimationFrame(() => view.guard(some));
   };
-  requestAnimationFrame(() => view.guard(some));
+  frame = requestAnimationFrame(() => view.guard(some));
 }

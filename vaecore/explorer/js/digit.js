@@ -13,7 +13,7 @@ KINDS.digit = async function (view) {
   const lens = flat ? closeUp() : null;
   const sum = elboSum();
   const sliders = flat ? [0, 1].map(j => slider({
-    label: symbol("ϵ", j + 1), name: `epsilon ${j + 1}`, min: -3, max: 3,
+    label: symbol("ϵ", j + 1), name: `ϵ${j + 1}`, min: -3, max: 3,
     onInput: value => view.set("epsilon", view.get("epsilon").map((v, i) => (i === j ? value : v))),
   })) : [];
   const buttons = make("div", { class: "vae-buttons" },
@@ -28,10 +28,7 @@ KINDS.digit = async function (view) {
   view.root.append(make("div", { class: "vae-draw" }, ...columns.map(column => make("div", {}, ...column))));
 
   view.watch(["drawing", "epsilon"], () => {
-    const epsilon = view.get("epsilon");
-    if (epsilon.length !== dZ || !epsilon.every(Number.isFinite)) {
-      throw new Error(`epsilon must be ${dZ} finite numbers; got ${epsilon.join(", ")}.`);
-    }
+    const epsilon = latentsOf(view, "epsilon");
     for (const part of [pair, sum.box, controls]) part.hidden = source.empty();
     nothing.hidden = !source.empty();
     sliders.forEach((s, j) => s.set(epsilon[j]));
@@ -57,16 +54,6 @@ function seenByVae(encoder, decoder, x, epsilon) {
   const q = encodeGaussian(encoder, x), z = q.mu.map((m, j) => m + q.sigma[j] * epsilon[j]);
   const logits = forward(decoder, z), logP = logLikelihood(logits, x), kl = klToPrior(q);
   return { ...q, z, epsilon, logP, kl, elbo: logP - kl, pixels: logits.map(v => 1 / (1 + Math.exp(-v))) };
-}
-
-// "log p_θ(x|z)": letters in italics, what stands behind _ low.
-function math(text) {
-  const parts = text.split(/(log|KL|[a-zθϕπμσϵ](?:_[θϕ])?)/).filter(part => part);
-  return make("span", { class: "vae-symbol" }, ...parts.map(part => {
-    const [letter, low] = part.split("_");
-    if (!/^[a-zθϕπμσϵ]$/.test(letter)) return part;
-    return make("span", {}, make("i", {}, letter), low ? make("sub", {}, make("i", {}, low)) : null);
-  }));
 }
 
 function elboSum() {

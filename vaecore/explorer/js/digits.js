@@ -133,21 +133,15 @@ function drawingPad(caption, onInk) {
     const before = line[line.length - 1];
     if (!before || Math.hypot(x - before[0], y - before[1]) > 0.004) line.push([x, y]);
   };
-  svg.addEventListener("pointerdown", event => {
-    if (!event.isPrimary || event.button !== 0) return;
-    event.preventDefault(); // or the mouse would begin to select text
-    svg.setPointerCapture(event.pointerId);
+  followPointer(svg, event => {
     line = [];
     add(event);
     onInk(line);
-  });
-  svg.addEventListener("pointermove", event => {
-    if (!line || !event.isPrimary) return;
+  }, event => {
     const between = event.getCoalescedEvents?.() ?? [];
     for (const e of between.length ? between : [event]) add(e);
     onInk(line);
   });
-  for (const end of ["pointerup", "pointercancel"]) svg.addEventListener(end, () => { line = null; });
   const d = points => points.map(([x, y]) => `${(x * size).toFixed(1)} ${(y * size).toFixed(1)}`).join("L");
   return {
     box: make("div", { class: "vae-digit-box" }, make("div", { class: "vae-pad-box" }, paper.canvas, svg), caption),

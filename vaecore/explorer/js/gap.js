@@ -4,11 +4,11 @@ KINDS.gap = async function (view) {
   const { posteriors, limit, narrowest, widest, start } = view.settings;
   const grid = gapGrid(view.settings);
   const problems = posteriors.map(({ name, log_joint, gaussian }) => gapProblem(grid, name, log_joint, gaussian));
-  const put = (mu, sigma) => { view.set("mu", mu); view.set("sigma", sigma); };
+  const put = (mu, sigma) => view.set({ mu, sigma });
   const current = () => problems.find(p => p.name === view.get("posterior"));
-  const mean = slider({ label: symbol("μ"), name: "mu, the mean of q", min: -limit, max: limit,
+  const mean = slider({ label: symbol("μ"), name: "μ, the mean of q", min: -limit, max: limit,
                         onInput: value => view.set("mu", value) });
-  const width = slider({ label: symbol("σ"), name: "sigma, the standard deviation of q", min: narrowest, max: widest,
+  const width = slider({ label: symbol("σ"), name: "σ, the standard deviation of q", min: narrowest, max: widest,
                          onInput: value => view.set("sigma", value) });
   const curves = gapCurves(grid), bars = gapBars(), numbers = gapNumbers();
   const exact = button(["q = the posterior"], () => put(...current().gaussian));

@@ -11,8 +11,10 @@ class View {
 
   get(name) { return this.model.get(name); }
 
+  // One value, or several in an object: they go to the kernel together.
   set(name, value) {
-    this.model.set(name, value);
+    const values = typeof name === "string" ? { [name]: value } : name;
+    for (const [each, one] of Object.entries(values)) this.model.set(each, one);
     this.model.save_changes();
   }
 
@@ -25,6 +27,7 @@ class View {
       this.model.on(`change:${name}`, later);
       this.cleanups.push(() => this.model.off(`change:${name}`, later));
     }
+    this.cleanups.push(() => cancelAnimationFrame(frame));
     draw();
   }
 
@@ -34,14 +37,17 @@ class View {
   }
 
   fail(error) {
+    this.end();
     this.root.replaceChildren(make("p", { class: "vae-trouble", role: "alert" }, error.message));
     this.root.parentElement?.classList.add("vae-failed");
   }
 
-  async blob(role) {
-    const blob = await this.load(this.settings.blobs[role], role);
-    return blob;
+  end() {
+    clearTimeout(this.saying);
+    for (const clean of this.cleanups.splice(0)) clean();
   }
+
+  async blob(role) { return this.load(this.settings.blobs[role], role); }
 
   async network(role) { return readNetwork(await this.blob(role), role); }
 
@@ -73,7 +79,8 @@ function render({ model, el }) {
     return JSON.parse(blobs[id]);
   };
   const view = show(model, root, load);
-  return () => view.ready.then(() => view.cleanups.forEach(clean => clean()));
+  el.classList.add("vae-host");
+  return () => view.ready.then(() => view.end());
 }
 
 function show(model, root, load) {
@@ -123,10 +130,17 @@ function loadFromPage(id, role) {
   });
 }
 
-function bring(fragment) { // to life
-  const state = JSON.parse(fragment.querySelector(".vae-state").textContent);
-  const root = newRoot(state.settings.name);
+function bring(fragment) { // to life; in a page that was saved alive, what had been drawn is in the way
+  fragment.querySelector(":scope > .vae-live")?.remove();
+  fragment.classList.remove("vae-alive", "vae-failed");
+  const root = newRoot("Explorer");
   fragment.append(root);
+  let state = null;
+  try { state = JSON.parse(fragment.querySelector(".vae-state").textContent); } catch {
+    root.append(make("p", { class: "vae-trouble", role: "alert" }, "This explorer arrived damaged; load the page again."));
+    return fragment.classList.add("vae-alive", "vae-failed");
+  }
+  root.setAttribute("aria-label", state.settings.name);
   const view = show(new Store(state), root, loadFromPage);
   fragment.vaecore = view;
   view.ready.then(() => fragment.classList.add("vae-alive"));
@@ -134,15 +148,16 @@ function bring(fragment) { // to life
 
 // Brings every explorer of the page to life as the reader comes near it.
 function bringAll() {
-  const seen = new IntersectionObserver(entries => {
+  const near = new IntersectionObserver(entries => {
     for (const { isIntersecting, target } of entries) {
       if (!isIntersecting) continue;
-      seen.unobserve(target);
-      try { bring(target); } catch { target.classList.add("vae-failed"); } // its picture stays, the others live
+      near.unobserve(target);
+      bring(target);
     }
   }, { rootMargin: "100% 0px" });
-  for (const fragment of document.querySelectorAll(".vae-explorer:not([data-seen])")) {
-    fragment.dataset.seen = "true";
-    seen.observe(fragment);
+  const known = globalThis.vaecoreKnown ??= new WeakSet(); // not a mark in the page: a saved page would keep it
+  for (const fragment of document.querySelectorAll(".vae-explorer")) {
+    if (!known.has(fragment)) near.observe(fragment);
+    known.add(fragment);
   }
 }

@@ -1,47 +1,37 @@
 // A decoder under the hand: sliders for its latents, a plane when there are two, walks between test digits.
 
 KINDS.latent = async function (view) {
-  const { d_z: dZ, order, kl, codes, labels, limit, radius, note } = view.settings;
-  const picture = await latentPicture(view);
-  const flat = dZ === 2;
-  const digit = digitPicture(["decoded: the mean ", symbol("π"), " of ", make("i", {}, "p"), "(", make("i", {}, "x"),
-                              "|", make("i", {}, "z"), ")"]);
-  const move = (j, value) => view.set("z", view.get("z").map((v, i) => (i === j ? value : v)));
-  const sliders = order.map(j => slider({
-    label: symbol("z", j + 1), name: `z ${j + 1}`, min: -limit, max: limit, onInput: value => move(j, value),
-    note: flat || kl.length === 0 ? null : `${kl[j].toFixed(1)} nats`,
-  }));
-  const first = make("div", { class: "vae-sliders" }, ...sliders.slice(0, 8).map(s => s.row));
-  const others = sliders.length <= 8 ? null : make("details", {},
-    make("summary", {}, `the other ${sliders.length - 8} active latents`),
-    make("div", { class: "vae-sliders" }, ...sliders.slice(8).map(s => s.row)));
+  const { d_z: dZ, order, kl, codes, labels, limit, radius, note, steps } = view.settings;
+  const picture = await latentPicture(view), flat = dZ === 2, alone = steps && !view.get("picture");
+  const digit = digitPicture(["decoded: the mean ", symbol("π"), " of ", math("p(x|z)")]);
+  const moved = alone ? order.slice(0, 2) : order; // the others have no pictures
+  const sliders = latentSliders(view, { order: moved, kl: flat ? [] : kl, first: 8 }, () => view.get("z"));
   const pad = flat ? plane(view, { limit, radius, codes, labels, onMove: z => view.set("z", z) }) : null;
   const walking = codes.length ? walk(view, pad) : null;
-  const still = Array(dZ).fill(0);
   const buttons = make("div", { class: "vae-buttons" },
-    button("draw z from the prior", () => view.set("z", gaussianNoise(dZ).map((v, j) =>
-      order.includes(j) ? Math.max(-limit, Math.min(limit, Math.round(v * 100) / 100)) : 0))),
-    button("reset", () => view.set("z", still)));
+    button("draw z from the prior", () =>
+      view.set("z", priorDraw(dZ, limit).map((v, j) => (moved.includes(j) ? v : 0)))),
+    button("reset", () => view.set("z", Array(dZ).fill(0))));
   const shown = pad && make("div", { class: "vae-buttons" },
     toggle("decoded plane", true, on => { pad.canvas.hidden = !on; }),
     codes.length ? toggle("test digits", true, on => { pad.marks.style.display = on ? "" : "none"; }) : null);
   view.root.append(make("div", { class: pad ? "vae-columns" : "vae-columns vae-no-plane" },
     pad ? make("div", {}, pad.box, shown) : null,
-    make("div", { class: "vae-side" }, digit.box, make("div", {}, first, others, buttons, walking))));
-  if (note && !view.get("picture")) view.root.append(make("p", { class: "vae-note" }, note));
+    make("div", { class: "vae-side" }, digit.box, make("div", {}, sliders.box, buttons, walking?.box))));
+  if (note && (alone || !steps)) view.root.append(make("p", { class: "vae-note" }, note));
 
-  view.watch(["z", "picture"], () => {
-    const z = view.get("z");
-    if (z.length !== dZ || !z.every(Number.isFinite)) {
-      throw new Error(`z must be ${dZ} finite numbers; got ${z.length === dZ ? z.join(", ") : z.length}.`);
-    }
-    const where = flat ? `z = (${z.map(v => minus(v)).join(", ")})` : "z as the sliders say";
+  const told = z => {
     const near = nearest(z, codes, labels);
-    const words = `${where}${near === null ? "" : `; the nearest test digit shown is a ${near}`}`;
-    digit.show(picture.at(z), `Decoded digit at ${words}`);
-    sliders.forEach((s, k) => s.set(z[order[k]]));
-    pad?.show(z, `Plane of two latents with decoded digits and codes of test digits; the point is at ${words}`);
-    view.say(words);
+    const where = flat ? `z = (${z.map(v => minus(v)).join(", ")})` : sliders.words(z);
+    return `${where}${near === null ? "" : `; the nearest test digit shown is a ${near}`}`;
+  };
+  view.watch(["z", "picture"], () => {
+    const z = latentsOf(view), answered = picture.answered?.() ?? z; // a kernel may still be at an earlier z
+    digit.show(picture.at(z), `Decoded digit at ${told(answered)}`);
+    sliders.show(z);
+    pad?.show(z, `Plane of two latents with decoded digits and codes of test digits; the point is at ${told(z)}`);
+    walking?.show(z);
+    view.say(told(z));
   });
   if (pad) paintManifold(view, pad, picture.onGrid, limit);
 };
@@ -58,8 +48,9 @@ async function latentPicture(view) {
   const pictures = await view.images("grid");
   const step = v => Math.max(0, Math.min(steps - 1, Math.round((v / limit + 1) / 2 * (steps - 1))));
   const onGrid = z => Float32Array.from(pictures[step(dZ > 1 ? -z[1] : 0) * steps + step(z[0])], v => v / 255);
+  if (!view.get("picture")) return { at: onGrid, onGrid };
   const kernel = () => Float32Array.from(readPart(view.get("picture").pixels, "picture"), v => v / 255);
-  return { at: view.get("picture") ? kernel : onGrid, onGrid };
+  return { at: kernel, onGrid, answered: () => view.get("picture").z };
 }
 
 function nearest(z, codes, labels) {
@@ -76,34 +67,54 @@ function walk(view, pad) {
   const { codes, labels } = view.settings;
   const classes = [...new Set(labels)].sort((a, b) => a - b);
   const options = classes.map(c => [labels.indexOf(c), `a ${c}`]);
-  const along = slider({ label: symbol("t"), name: "share of the way", min: 0, max: 1, onInput: go });
+  const along = slider({ label: symbol("t"), name: "t, the share of the way", min: 0, max: 1, onInput: go });
   const from = choice("walk from ", options, again), to = choice(" to ", options, again);
   to.select.selectedIndex = Math.min(7, options.length - 1);
   from.select.selectedIndex = Math.min(3, options.length - 1);
   const ends = () => [from, to].map(c => codes[Number(c.select.value)]);
-  function go(t) {
+  const at = t => {
     const [a, b] = ends();
-    along.set(t);
-    pad?.showPath(a, b);
-    view.set("z", a.map((v, j) => (1 - t) * v + t * b[j]));
-  }
+    return a.map((v, j) => (1 - t) * v + t * b[j]);
+  };
+  function go(t) { view.set("z", at(t)); }
   function again() { go(0); }
   const calm = matchMedia("(prefers-reduced-motion: reduce)");
-  let frame = 0;
+  let frame = 0, last = null;
+  const stop = () => cancelAnimationFrame(frame);
   function play() {
-    cancelAnimationFrame(frame);
+    stop();
     if (calm.matches) return go(Number(along.input.value) < 1 ? 1 : 0); // no motion: from one end to the other
     const start = performance.now();
+    go(0);
+    last = view.get("z");
     const step = now => {
+      if (!sameNumbers(view.get("z"), last)) return; // a hand, another view or Python has taken z
       const t = Math.min(1, Math.max(0, (now - start) / 2500));
       view.guard(() => go(t));
+      last = view.get("z");
       if (t < 1) frame = requestAnimationFrame(step);
     };
     frame = requestAnimationFrame(step);
   }
-  along.input.addEventListener("pointerdown", () => cancelAnimationFrame(frame));
-  view.cleanups.push(() => cancelAnimationFrame(frame));
-  along.set(0);
-  return make("fieldset", { class: "vae-walk" }, make("legend", {}, "a walk between two test digits"),
-    make("div", { class: "vae-buttons" }, from.row, to.row, button("walk", play)), along.row);
+  view.cleanups.push(stop);
+  return {
+    box: make("fieldset", { class: "vae-walk" }, make("legend", {}, "a walk between two test digits"),
+      make("div", { class: "vae-buttons" }, from.row, to.row, button("walk", play)), along.row),
+    show(z) { // how far along z is, or that it is not on the way
+      const t = shareOfWay(z, ...ends()), on = t !== null;
+      if (on) along.set(t);
+      else along.blank("not on the way");
+      pad?.showPath(...(on ? ends() : []));
+    },
+  };
+}
+
+function sameNumbers(a, b) { return a.every((v, j) => v === b[j]); }
+
+// t if z = (1 - t) a + t b for a t from 0 to 1, else null.
+function shareOfWay(z, a, b) {
+  const length = a.reduce((sum, v, j) => sum + (b[j] - v) ** 2, 0);
+  const t = length && a.reduce((sum, v, j) => sum + (z[j] - v) * (b[j] - v), 0) / length;
+  const off = a.some((v, j) => Math.abs((1 - t) * v + t * b[j] - z[j]) > 1e-6);
+  return off || t < -1e-6 || t > 1 + 1e-6 ? null : Math.min(1, Math.max(0, t));
 }

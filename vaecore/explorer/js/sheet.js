@@ -14,10 +14,10 @@ function priorDraw(dZ, limit) { // as fine and as far as the sliders go
 }
 
 // `current` gives the z in use, which a slider changes in one place.
-function latentSliders(view, { order, kl }, current) {
-  const { limit, first } = view.settings;
+function latentSliders(view, { order, kl, first = view.settings.first }, current) {
+  const { limit } = view.settings;
   const sliders = order.map(j => slider({
-    label: symbol("z", j + 1), name: `z ${j + 1}`, min: -limit, max: limit,
+    label: symbol("z", j + 1), name: `z${j + 1}`, min: -limit, max: limit,
     note: kl.length ? `${kl[j].toFixed(1)} nats` : null,
     onInput: value => view.set("z", current().map((v, i) => (i === j ? value : v))),
   }));
@@ -47,7 +47,7 @@ function percent(p) {
 // Pictures of the classes side by side, in two rows where it is narrow; with `bars`, the probability of each above it.
 function classRow(nClasses, bars = false) {
   const cells = Array.from({ length: nClasses }, (_, k) => {
-    const digit = digitPicture(String(k)), bar = make("div", {}), words = make("output", {});
+    const digit = digitPicture(String(k)), bar = make("div", {}), words = make("output", { "aria-live": "off" });
     if (bars) digit.box.prepend(words, make("div", { class: "vae-chance", "aria-hidden": "true" }, bar));
     return { digit, bar, words };
   });

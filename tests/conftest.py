@@ -79,18 +79,30 @@ def address(request, site):
     return request.getfixturevalue("served") if request.param == "http" else site.as_uri() + "/"
 
 
+@pytest.fixture(scope="session")
+def fragments(digits) -> dict[str, str]:
+    """The fragment of each kind of explorer, as a page would have it."""
+    from explorer_pages import MAKERS
+
+    return {name: make(digits).fragment() for name, make in MAKERS.items()}
+
+
 @pytest.fixture
 def explorer_page(browser, tmp_path):
-    """Opens the fragment of an explorer as a file of a disk and waits until it has come to life."""
+    """Opens fragments as one file of a disk, scrolls through it, and waits until all of them have come to life."""
+    from explorer_pages import page_of
+
     pages = []
 
-    def open_(fragment: str, **options):
-        path = tmp_path / f"explorer-{len(pages)}.html"
-        path.write_text(f'<!doctype html><html lang="en"><meta charset="utf-8"><title>One</title><body>{fragment}')
+    def open_(*fragments: str, theme: str = "light", **options):
+        path = tmp_path / f"explorers-{len(pages)}.html"
+        path.write_text(page_of(*fragments, theme=theme), encoding="utf-8")
         page = browser.new_page(**options)
         pages.append(page)
         page.goto(path.as_uri())
-        page.wait_for_selector(".vae-alive")
+        for box in page.locator(".vae-explorer").all():
+            box.scroll_into_view_if_needed()
+        page.wait_for_function("[...document.querySelectorAll('.vae-explorer')].every(e => e.matches('.vae-alive'))")
         return page
 
     yield open_

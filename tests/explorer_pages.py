@@ -1,0 +1,87 @@
+"""Pages with explorers for the tests: one of each kind, light and dark pages, and what stands on their canvases."""
+
+from pathlib import Path
+
+import torch
+from torch.distributions import Normal
+
+from vaecore import explorer, pretrained
+
+BOOK = (Path(__file__).parents[1] / "book" / "_assets" / "vaebook.css").read_text(encoding="utf-8")
+INKS = dict(light="rgb(34, 40, 50)", dark="rgb(206, 214, 221)")  # of the page's text
+GROUNDS = dict(light="#ffffff", dark="#121212")
+PAGE = (
+    '<!doctype html><html lang="en" data-theme="{theme}"><meta charset="utf-8">'
+    '<meta name="viewport" content="width=device-width"><title>Explorers</title>'
+    "<style>{style} html {{ color-scheme: {theme}; }} body {{ background: {ground}; color: {ink}; }}</style>"
+    "<body><main><h1>Explorers</h1>{body}</main>"
+)
+ROUNDED = 1e-3 + 0.5 / 255  # how far a pixel may be from PyTorch's: weights of float16, and whole grey levels
+VIEW = "document.querySelector('.vae-explorer').vaecore"
+CHANGE = f"([name, value]) => {VIEW}.set(name, value)"
+CANVASES = """selector => [...document.querySelectorAll(selector)].map(c =>
+    Array.from(c.getContext("2d").getImageData(0, 0, 28, 28).data))"""
+
+
+def page_of(*fragments: str, theme: str = "light") -> str:
+    """A page with the book's colours, as its reader has chosen them."""
+    body = "<hr>".join(fragments)
+    return PAGE.format(theme=theme, style=BOOK, ground=GROUNDS[theme], ink=INKS[theme], body=body)
+
+
+def _of(kind, name: str):
+    return lambda digits: kind(pretrained.pretrained(name, digits), digits)
+
+
+def _decoded_by_python(digits):
+    flat = pretrained.pretrained("m1-2d", digits)
+    return explorer.LatentExplorer(decode=lambda z: flat.decode(z).mean, d_z=2)
+
+
+def _gap(digits):
+    z = torch.linspace(-12, 12, 481)
+    return explorer.GapExplorer(z, Normal(0, 1).log_prob(z) + Normal(z, 0.5).log_prob(torch.tensor(2.0)))
+
+
+def _completion(digits):
+    models = {given: pretrained.pretrained(f"cvae-{given}", digits) for given in ("column", "left")}
+    regressors = {"left": pretrained.pretrained("regressor-left", digits)}
+    return explorer.CompletionExplorer(models, digits, regressors=regressors)
+
+
+MAKERS = {
+    "latent": _of(explorer.LatentExplorer, "m1-2d"),
+    "latents": lambda digits: explorer.LatentExplorer(pretrained.pretrained("m1m2", digits).m1, digits),
+    "kernel's": _decoded_by_python,
+    "digit": _of(explorer.DigitExplorer, "m1-2d"),
+    "gap": _gap,
+    "classes": _of(explorer.ClassesExplorer, "m2"),
+    "analogies": _of(explorer.AnalogiesExplorer, "m2"),
+    "completion": _completion,
+}
+
+
+def change(page, **values) -> None:
+    """Sets values as a hand does, one after the other, and waits until they are painted."""
+    for pair in values.items():
+        page.evaluate(CHANGE, list(pair))
+    two_frames(page)
+
+
+def value(page, name: str):
+    return page.evaluate(f"{VIEW}.get('{name}')")
+
+
+def two_frames(page) -> None:
+    page.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+
+
+def colours(page, selector: str) -> torch.Tensor:
+    """Of the digits on the canvases, (N, 784, 3), from 0 to 1, once all is painted."""
+    two_frames(page)
+    return torch.tensor(page.evaluate(CANVASES, selector)).reshape(-1, 784, 4)[..., :3] / 255
+
+
+def ink(page, selector: str) -> torch.Tensor:
+    """Of grey digits, (N, 784): 1 where it is black."""
+    return 1 - colours(page, selector)[..., 0]

@@ -84,6 +84,7 @@ def test_weights_that_do_not_come_whole_are_trained(left_behind, digits, monkeyp
 
 
 def test_how_long_the_training_takes_is_told(left_behind, digits, caplog):
+    assert pretrained.card("m1-2d")["seconds"] == 293 and pretrained.card("m2") == {}
     assert pretrained.pretrained("m1-2d", digits) == "trained"
     assert caplog.messages == [
         "The weights of m1-2d do not travel along, so the model is trained now, which took us 5 minutes "

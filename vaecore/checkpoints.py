@@ -10,6 +10,7 @@ import subprocess
 import tempfile
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from urllib.request import Request, urlopen
 
 import torch
 from safetensors import SafetensorError
@@ -17,6 +18,7 @@ from safetensors.torch import load as deserialize
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from .data import TIMEOUT
 from .m2 import M1M2, M2
 from .vae import VAE, Regressor
 
@@ -84,6 +86,22 @@ def load(path: str | Path, device: torch.device | str = "cpu") -> tuple[nn.Modul
     model = MODELS[card["model"]](**card["config"])
     load_weights(model, tensors, path)
     return model.to(device), card
+
+
+def fetch(address: str, sha256: str) -> Path:
+    """The file with this check sum in the user's cache, downloaded when it is not there; ValueError for another."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "vaecore", "weights")
+    path = cache / f"{sha256}.safetensors"
+    if not path.exists():
+        with urlopen(Request(address, headers={"User-Agent": "vaecore"}), timeout=TIMEOUT) as answer:
+            weights = answer.read()
+        if hashlib.sha256(weights).hexdigest() != sha256:
+            raise ValueError(f"{address} has another checksum")
+        cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=cache, delete=False) as half:
+            half.write(weights)
+        os.replace(half.name, path)
+    return path
 
 
 def load_weights(model: nn.Module, tensors: dict[str, Tensor], path: str | Path) -> None:

@@ -5,18 +5,15 @@
 
 import argparse
 import copy
-import hashlib
 import json
 import logging
 import math
 import os
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.client import HTTPException
 from pathlib import Path
-from urllib.request import Request, urlopen
 
 import torch
 from torch import Tensor, nn
@@ -166,38 +163,28 @@ def pretrained(name: str, digits: data.Digits) -> nn.Module:
     Weights that do not travel along are fetched from the address $VAECORE_WEIGHTS. Where that is not set or does not
     answer, the model is trained on the digits, and a logged sentence says how long that takes.
     """
-    recipe = _recipe(name)
-    path, card, reason = WEIGHTS / f"{name}.safetensors", {}, "do not travel along"
-    if not path.exists() and (WEIGHTS / CARDS).exists():
-        card = json.loads((WEIGHTS / CARDS).read_text(encoding="utf-8"))[name]
-        if address := os.environ.get("VAECORE_WEIGHTS"):
-            try:
-                path = _fetch(f"{address.rstrip('/')}/{name}.safetensors", card["sha256"])
-            except (OSError, HTTPException, ValueError) as error:
-                reason = f"could not be fetched ({error})"
+    recipe, path, reason = _recipe(name), WEIGHTS / f"{name}.safetensors", "do not travel along"
+    known, address = card(name), os.environ.get("VAECORE_WEIGHTS")
+    if not path.exists() and known and address:
+        try:
+            path = checkpoints.fetch(f"{address.rstrip('/')}/{name}.safetensors", known["sha256"])
+        except (OSError, HTTPException, ValueError) as error:
+            reason = f"could not be fetched ({error})"
     if path.exists():
         return checkpoints.load(path, digits.x_train.device)[0]
     time_taken = "takes some minutes"
-    if card:
-        time_taken = f"took us {math.ceil(card['seconds'] / 60)} minutes with {card['threads']} CPU thread(s)"
+    if known:
+        time_taken = f"took us {math.ceil(known['seconds'] / 60)} minutes with {known['threads']} CPU thread(s)"
     log.warning(f"The weights of {name} {reason}, so the model is trained now, which {time_taken}; a GPU is faster.")
     return recipe.train(digits)
 
 
-def _fetch(address: str, sha256: str) -> Path:
-    """The file with this check sum in the user's cache, downloaded when it is not there; ValueError for another."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "vaecore", "weights")
-    path = cache / f"{sha256}.safetensors"
-    if not path.exists():
-        with urlopen(Request(address, headers={"User-Agent": "vaecore"}), timeout=data.TIMEOUT) as answer:
-            weights = answer.read()
-        if hashlib.sha256(weights).hexdigest() != sha256:
-            raise ValueError(f"{address} has another checksum")
-        cache.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=cache, delete=False) as half:
-            half.write(weights)
-        os.replace(half.name, path)
-    return path
+def card(name: str) -> dict:
+    """How the weights came about, be they here or left behind: at least `seconds` and `threads`; {} if unknown."""
+    path, left_behind = WEIGHTS / f"{name}.safetensors", WEIGHTS / CARDS
+    if path.exists():
+        return checkpoints.read(path)[1]
+    return json.loads(left_behind.read_text(encoding="utf-8")).get(name, {}) if left_behind.exists() else {}
 
 
 def check_value(name: str, model: nn.Module) -> float:
@@ -233,15 +220,15 @@ def main() -> None:
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.copy_(parameter.half())  # the card's other numbers are those of the weights as stored
-    card = dict(command=f"python -m vaecore.pretrained {name}", data=str(digits), seed=0, epochs=recipe.epochs)
-    card |= made_by | dict(seconds=seconds, threads=torch.get_num_threads(), **recipe.how)
-    card |= dict(test_loss_float32=exact_loss, test_loss=mean_loss(recipe, model, digits.x_test))
-    card |= dict(check_value=check_value(name, model))
+    made = dict(command=f"python -m vaecore.pretrained {name}", data=str(digits), seed=0, epochs=recipe.epochs)
+    made |= made_by | dict(seconds=seconds, threads=torch.get_num_threads(), **recipe.how)
+    made |= dict(test_loss_float32=exact_loss, test_loss=mean_loss(recipe, model, digits.x_test))
+    made |= dict(check_value=check_value(name, model))
     if recipe.n_labelled:
         with evaluate.seeded(0):
             error = evaluate.classification_error(model, data.binarize(digits.x_test), digits.y_test)
-        card |= dict(n_labelled=recipe.n_labelled, test_error=error)
-    checkpoints.save(WEIGHTS / f"{name}.safetensors", model, dtype=torch.float16, **card)
+        made |= dict(n_labelled=recipe.n_labelled, test_error=error)
+    checkpoints.save(WEIGHTS / f"{name}.safetensors", model, dtype=torch.float16, **made)
 
 
 if __name__ == "__main__":

@@ -1,14 +1,16 @@
 """What all explorers share: the same module of JavaScript as a widget of a live kernel, and alone in a page of HTML."""
 
+import copy
 import json
-import math
 import os
 import sys
 from pathlib import Path
 
 import anywidget
+import numpy as np
 import torch
 import traitlets
+from torch import Tensor, nn
 
 from ..figures import Picture
 from .blobs import blob_id
@@ -18,6 +20,7 @@ SHARED = ("network", "host", "controls", "digits", "sheet")
 SCRIPTS = (*SHARED, "latent", "digit", "classes", "analogies", "completion", "gap")
 JAVASCRIPT = "\n".join((FOLDER / "js" / f"{name}.js").read_text(encoding="utf-8") for name in SCRIPTS)
 STYLE = (FOLDER / "explorer.css").read_text(encoding="utf-8")
+LIMIT = 3.0  # how far the sliders of latents go, in standard deviations of the prior
 ALONE = f'"use strict";(() => {{\n{JAVASCRIPT}\nbringAll();\n}})();'  # in a page; runs from file:// too
 
 
@@ -27,8 +30,9 @@ class Explorer(anywidget.AnyWidget):
     Where no kernel will answer (in the built book, and in Colab's frames) it shows itself as HTML that needs none;
     `live=True` asks for the widget all the same, `live=False` for the HTML. In Colab `live=True` needs its manager of
     custom widgets, which Colab loads from the network: anywidget turns it on; where the widget does not show, do so by
-    `google.colab.output.enable_custom_widget_manager()`. A kind names its function in js/ in `kind`, and tags the
-    traits that make up its state with value=True.
+    `google.colab.output.enable_custom_widget_manager()`. An explorer keeps the weights that the model had when it was
+    made: one that learns on needs a new explorer. A kind names its function in js/ in `kind`, and tags the traits that
+    make up its state with value=True.
     """
 
     _esm = f"{JAVASCRIPT}\nexport default {{ render }};"
@@ -42,14 +46,20 @@ class Explorer(anywidget.AnyWidget):
         ids = {role: blob_id(blob) for role, blob in blobs.items()}
         self.live = live
         contents = {ids[role]: blob for role, blob in blobs.items()}
-        super().__init__(settings=dict(name=name, blobs=ids, **settings), blobs=contents, **values)
+        note = " ".join(filter(None, (_rounding(blobs), settings.get("note"))))
+        super().__init__(settings=dict(name=name, blobs=ids) | settings | dict(note=note), blobs=contents, **values)
 
     def static(self) -> Picture:
         """What stands in the page where no script runs, and in print."""
         raise NotImplementedError
 
     def fragment(self) -> str:
-        """HTML that stands alone: the values of this moment, the nets, the script, and a picture where none runs."""
+        """HTML that stands alone: the values of this moment, the nets, the script, and a picture where none runs.
+
+        TraitError for a list of values that was changed in its place to what the explorer does not take.
+        """
+        for name in self.traits(value=True):
+            setattr(self, name, getattr(self, name))  # the same value; it is only looked at again
         values = {name: getattr(self, name) for name in self.traits(value=True)}
         state = dict(kind=self.kind, settings=self.settings, **values)
         blobs = (
@@ -59,7 +69,7 @@ class Explorer(anywidget.AnyWidget):
         return (
             '<div class="vae-explorer">'
             f'<style class="vae-style">{STYLE}</style>'
-            f'<script type="application/json" class="vae-state">{_inside(json.dumps(state))}</script>'
+            f'<script type="application/json" class="vae-state">{_inside(json.dumps(state, allow_nan=False))}</script>'
             f"{''.join(blobs)}"
             f'<div class="vae-static">{self.static()}</div>'
             f'<script class="vae-module">{ALONE}</script></div>'
@@ -80,17 +90,61 @@ class Explorer(anywidget.AnyWidget):
         return {"text/html": self.fragment(), "text/plain": repr(self)}
 
 
+class Latents(traitlets.TraitType):
+    """One finite float for each of the explorer's d_z latents, from a list, an array or a tensor."""
+
+    def validate(self, explorer: Explorer, value) -> list[float]:
+        return numbers(value, explorer.d_z, self.name)
+
+
 def numbers(value, length: int, name: str) -> list[float]:
     """A list of `length` finite floats from a list, an array or a tensor; TraitError with one sentence otherwise."""
     try:
-        found = torch.as_tensor(value, dtype=torch.float64).detach().cpu()
-    except (TypeError, ValueError, RuntimeError):
-        raise traitlets.TraitError(f"{name} must be {length} numbers; got {value!r}.") from None
+        found = doubles(value, f"{name} must be {length} numbers")
+    except ValueError as error:
+        raise traitlets.TraitError(str(error)) from None
     if found.shape != (length,):
         raise traitlets.TraitError(f"{name} must be {length} numbers; got shape {tuple(found.shape)}.")
-    if not all(map(math.isfinite, found.tolist())):
+    if not found.isfinite().all():
         raise traitlets.TraitError(f"{name} must be finite numbers; got {found.tolist()}.")
     return found.tolist()
+
+
+def doubles(value, wanted: str) -> Tensor:
+    """float64 on the CPU, of any shape, from lists, arrays or tensors; ValueError with `wanted` and what came."""
+    try:
+        found = value
+        if isinstance(value, np.ndarray):  # of any byte order, and views that go back, which torch does not read
+            found = torch.from_numpy(np.ascontiguousarray(value, value.dtype.newbyteorder("=")))
+        if not torch.is_tensor(found):
+            return torch.as_tensor(found, dtype=torch.float64)
+        if found.is_complex():
+            raise TypeError
+        return found.detach().cpu().to_dense().to(torch.float64)  # in this order: not every device has float64
+    except (TypeError, ValueError, RuntimeError, OverflowError):
+        try:
+            got = repr(value)
+        except ValueError:  # of a whole number with thousands of digits
+            got = type(value).__name__
+        raise ValueError(f"{wanted}; got {got}.") from None
+
+
+def device_of(model: nn.Module) -> torch.device:
+    return next(model.parameters()).device
+
+
+def frozen(model: nn.Module) -> nn.Module:
+    """A copy for the explorer, so that Python goes on with the weights that the page has."""
+    return copy.deepcopy(model).eval().requires_grad_(False)
+
+
+def _rounding(blobs: dict[str, str]) -> str:
+    """Which nets the page has with ten-bit weights; empty for none."""
+    rounded = list(dict.fromkeys(role.split(" (")[0] for role, blob in blobs.items() if '"int10"' in blob))
+    if not rounded:
+        return ""
+    names = " and ".join(filter(None, (", ".join(rounded[:-1]), rounded[-1])))
+    return f"Weights of its {names} are rounded to 10 bits for this page."
 
 
 def _inside(text: str) -> str:

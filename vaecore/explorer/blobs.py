@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 import zlib
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -15,14 +16,21 @@ from ..vae import ACTIVATIONS
 MOST_HALVES = 480_000  # weights that are stored as float16, just under a megabyte; a larger net is stored as int10
 
 
-def network_blob(net: nn.Module, name: str = "net", dtype: str = "auto") -> str:
+def network_blob(
+    net: nn.Module, name: str = "net", dtype: str = "auto", *, n_in: int | None = None, n_out: int | None = None
+) -> str:
     """An MLP (vae.mlp, or m2.LabelledMLP with a one-hot y behind its input) for the page, as JSON.
 
     `dtype` is "float16", "int10" (whole numbers from -511 to 511, each row of weights with a scale of its own) or
     "auto", which takes int10 for nets of more than 480,000 weights. Raises TypeError for any other net, ValueError
-    for weights that are not finite.
+    for weights that are not finite, for layers that do not fit, and for other sizes than `n_in` and `n_out`, if given.
     """
     layers = _layers(net, name)
+    takes, gives = layers[0][0].shape[1], layers[-1][0].shape[0]
+    wanted = (takes if n_in is None else n_in, gives if n_out is None else n_out)
+    if (takes, gives) != wanted:
+        told = f"must take {wanted[0]} numbers and give {wanted[1]}; it takes {takes} and gives {gives}"
+        raise ValueError(f"{name} {told}.")
     if dtype == "auto":
         n_weights = sum(weight.size for weight, _, _ in layers)
         dtype = "float16" if n_weights <= MOST_HALVES else "int10"
@@ -38,7 +46,7 @@ def network_blob(net: nn.Module, name: str = "net", dtype: str = "auto") -> str:
         else:
             layer |= dict(weight=part(weight.astype("<f2")))
         packed.append(layer)
-    return json.dumps(dict(n_in=layers[0][0].shape[1], layers=packed))
+    return json.dumps(dict(n_in=takes, layers=packed))
 
 
 def read_network(blob: str) -> nn.Sequential:
@@ -89,17 +97,29 @@ def _layers(net: nn.Module, name: str) -> list[tuple[np.ndarray, np.ndarray, str
     names = {kind: key for key, kind in ACTIVATIONS.items()}
     linears, between = modules[::2], modules[1::2]
     is_mlp = len(modules) % 2 == 1 and all(isinstance(m, nn.Linear) for m in linears)
-    if not is_mlp or any(type(m) not in names for m in between):
+    if not is_mlp or any(type(m) not in names or _is_other_softplus(m) for m in between):
         raise TypeError(f"{name} must be Linear layers with {', '.join(ACTIVATIONS)} between. Pass decode= for others.")
     weights = [linear.weight.detach().cpu().float() for linear in linears]
     if isinstance(net, LabelledMLP):  # W a + b + the column of y is [W, columns] times (a, one-hot y), plus b
         weights[0] = torch.cat([weights[0], net.columns.detach().cpu().float().T], dim=1)
-    biases = [linear.bias.detach().cpu().float() for linear in linears]
+    biases = [
+        torch.zeros(len(w)) if m.bias is None else m.bias.detach().cpu().float()
+        for w, m in zip(weights, linears, strict=True)
+    ]
+    for number, (before, after) in enumerate(pairwise(weights), start=2):
+        if after.shape[1] != before.shape[0]:
+            told = f"takes {after.shape[1]} numbers; layer {number - 1} gives {before.shape[0]}"
+            raise ValueError(f"Layer {number} of {name} {told}.")
     for number, pair in enumerate(zip(weights, biases, strict=True), start=1):
         if not all(numbers.half().isfinite().all() for numbers in pair):
             raise ValueError(f"{name} has weights in layer {number} that are NaN or too large for float16.")
     activations = [names[type(m)] for m in between] + ["none"]
     return [(w.numpy(), b.numpy(), a) for w, b, a in zip(weights, biases, activations, strict=True)]
+
+
+def _is_other_softplus(module: nn.Module) -> bool:
+    """Whether it is one that the page would not compute; beyond a threshold of 20 softplus(x) is x to a float32."""
+    return isinstance(module, nn.Softplus) and (module.beta != 1 or module.threshold < 20)
 
 
 def _numbers(packed: dict) -> Tensor:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from .. import figures
 from ..figures import Picture
-from .base import Explorer, numbers
+from .base import Explorer, doubles, numbers
 
 LIMIT = 3.0  # how far mu goes to either side
 NARROWEST, WIDEST = 0.1, 1.5  # how far sigma goes
@@ -23,7 +23,8 @@ class GapExplorer(Explorer):
     `z` is an even grid (N,), and `log_joint` is log p(x, z) on it (N,), in nats; or a dict of several, by names that
     the reader chooses between. All integrals are trapezoid sums over the grid, here and in the page. The grid must
     reach from -12 to 12 in steps of 0.05 or less: then, for posteriors no narrower than sigma = 0.1, the sums are the
-    integrals to a millionth of a nat, or of their own size. ValueError for anything else.
+    integrals to a millionth of a nat, or of their own size. ValueError for anything else, and for a posterior so narrow
+    that log p(x) changes by more than 1e-4 where every second point is left out.
     """
 
     mu = traitlets.TraitType().tag(sync=True, value=True)
@@ -107,7 +108,7 @@ class GapExplorer(Explorer):
         curves.plot(z, posterior[near], color=ink, label="$p(z|x)$")
         curves.plot(z, _log_normal(self.grid, mu, sigma).exp()[near], color=blue, linewidth=2, label="$q(z|x)$")
         curves.set(xlabel="$z$", xticks=[-2, 0, 2])
-        curves.set_title(name, size=10)
+        curves.set_title(name, size=10, parse_math=False)  # a name may hold a dollar
         terms = {key: value.item() for key, value in self._terms(name, mu, sigma).items()}
         box = dict(width=0.7, linewidth=1.3)
         bars.bar(0, -terms["reconstruction"], facecolor=orange, edgecolor=orange, label=r"$-E_q[\log p(x|z)]$", **box)
@@ -129,8 +130,11 @@ class GapExplorer(Explorer):
         return {term: torch.trapezoid(f, self.grid) for term, f in sums.items()} | dict(log_evidence=log_evidence)
 
     def _log_evidence(self, name: str) -> Tensor:
-        joint = self._joints[name]
-        return torch.trapezoid((joint - joint.max()).exp(), self.grid).log() + joint.max()
+        return self._integral(self._joints[name])
+
+    def _integral(self, joint: Tensor, every: int = 1) -> Tensor:
+        """The log of the integral of exp(joint), over every so many points of the grid."""
+        return torch.trapezoid((joint - joint.max()).exp()[::every], self.grid[::every]).log() + joint.max()
 
     def _gaussian(self, name: str) -> tuple[float, float] | None:
         """mu and sigma of the posterior, if it is a Gaussian that the sliders reach."""
@@ -144,14 +148,21 @@ class GapExplorer(Explorer):
     def _checked(self, joint: Tensor, name: str) -> Tensor:
         """log p(x, z) as the page will have it, with six decimals."""
         called = f"log_joint of {name!r}" if name else "log_joint"
-        joint = torch.as_tensor(joint, dtype=torch.float64).detach().cpu()
+        joint = doubles(joint, f"{called} must be numbers, of the grid's shape {tuple(self.grid.shape)}")
         if joint.shape != self.grid.shape:
             raise ValueError(f"{called} must have the grid's shape {tuple(self.grid.shape)}; got {tuple(joint.shape)}.")
         if not joint.isfinite().all():
             raise ValueError(f"{called} must be finite on the whole grid; {(~joint.isfinite()).sum()} values are not.")
         top = (joint - self._log_prior).max()
-        if top > 0:
+        if top > 1e-4:  # so much is lost where the logs were float32
             raise ValueError(f"{called} must have log p(x|z) <= 0, for bars of minus logs; it reaches {top:.3g}.")
+        joint = torch.minimum(joint, self._log_prior)
+        evidence = self._integral(joint, 1)
+        # every second point alone would pass a spike halfway between two points
+        for every, some, tolerance in ((2, "second", 1e-4), (3, "third", 1e-2)):
+            if abs((coarse := self._integral(joint, every)) - evidence) > tolerance:
+                told = f"log p(x) is {evidence:.4f}, but {coarse:.4f} over every {some} point"
+                raise ValueError(f"{called} must be wider than the steps of its grid; {told}.")
         return joint.round(decimals=6)
 
     @traitlets.validate("mu")
@@ -175,7 +186,7 @@ def _log_normal(z: Tensor, mu, sigma) -> Tensor:
 
 
 def _grid(z: Tensor) -> Tensor:
-    z = torch.as_tensor(z, dtype=torch.float64).detach().cpu()
+    z = doubles(z, "z must be a grid of finite numbers, shape (N,)")
     if z.ndim != 1 or len(z) < 2 or not z.isfinite().all():
         raise ValueError(f"z must be a grid of finite numbers, shape (N,); got shape {tuple(z.shape)}.")
     step = (z[-1] - z[0]) / (len(z) - 1)

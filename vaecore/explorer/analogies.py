@@ -7,10 +7,10 @@ from torch import Tensor
 from ..data import Digits
 from ..figures import ENCODER, Picture, axes, picture, show_digits
 from ..m2 import M2
-from .base import numbers
+from .base import LIMIT, Latents, device_of, frozen
 from .blobs import network_blob
-from .classes import FIRST, LIMIT, as_every_class, labelled_kl
-from .digits import DigitPad
+from .classes import FIRST, as_every_class, labelled_kl
+from .digits import D_X, DigitPad
 
 
 class AnalogiesExplorer(DigitPad):
@@ -21,24 +21,29 @@ class AnalogiesExplorer(DigitPad):
     use either way, and `drawing`, `image`, `bits` are the digit. Raises TypeError for a model that is no M2 of pixels.
     """
 
-    z = traitlets.TraitType(allow_none=True, default_value=None).tag(sync=True, value=True)
+    z = Latents(allow_none=True, default_value=None).tag(sync=True, value=True)
 
     def __init__(self, model: M2, digits: Digits, *, live: bool | None = None) -> None:
         if not isinstance(model, M2) or model.likelihood != "bernoulli":
             raise TypeError(f"model must be an M2 of pixels, with likelihood 'bernoulli'; got {type(model).__name__}.")
-        self.model, self.d_z = model, model.d_z
-        settings = dict(d_z=self.d_z, n_classes=model.n_classes, limit=LIMIT, first=FIRST)
+        self.model, self.d_z, k = frozen(model), model.d_z, model.n_classes
+        self._drawing_of_z = None  # the one that was there when z was set
+        settings = dict(d_z=self.d_z, n_classes=k, limit=LIMIT, first=FIRST)
+        sizes = dict(classifier=(D_X, k), encoder=(D_X + k, 2 * self.d_z), decoder=(self.d_z + k, D_X))
+        blobs = {role: network_blob(getattr(model, role), role, n_in=a, n_out=b) for role, (a, b) in sizes.items()}
         settings |= labelled_kl(model, digits)
-        blobs = {role: network_blob(getattr(model, role), role) for role in ("classifier", "encoder", "decoder")}
         super().__init__("Analogies", digits, settings, blobs, live, kind="analogies")
         self.observe(self._new_digit, "drawing")
 
     @traitlets.validate("z")
-    def _finite(self, proposal) -> list[float] | None:
-        return None if proposal["value"] is None else numbers(proposal["value"], self.d_z, "z")
+    def _remember(self, proposal) -> list[float] | None:
+        # of values that arrive together traitlets validates all before it tells of any: this is the new drawing
+        self._drawing_of_z = self.drawing
+        return proposal["value"]
 
     def _new_digit(self, change) -> None:
-        self.z = None
+        if self._drawing_of_z != self.drawing:
+            self.z = None
 
     @property
     def q_y(self) -> Tensor:
@@ -76,4 +81,4 @@ class AnalogiesExplorer(DigitPad):
         )
 
     def _bits(self) -> Tensor:
-        return self.bits.to(next(self.model.parameters()).device)
+        return self.bits.to(device_of(self.model))

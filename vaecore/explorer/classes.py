@@ -1,7 +1,6 @@
 """One z in the dress of every class: sliders over a row of ten digits."""
 
 import torch
-import traitlets
 from torch import Tensor
 
 from .. import evaluate
@@ -9,10 +8,10 @@ from ..data import Digits, binarize
 from ..figures import Picture, digit_grid
 from ..m2 import M2
 from ..vae import VAE
-from .base import Explorer, numbers
+from .base import LIMIT, Explorer, Latents, device_of, frozen
 from .blobs import network_blob
+from .digits import D_X
 
-LIMIT = 3.0  # how far the sliders go, in standard deviations of the prior
 FIRST = 5  # sliders in the open; the others are folded away
 
 
@@ -20,21 +19,20 @@ class ClassesExplorer(Explorer):
     """One z, decoded as every class by a VAE that is given labels (d_y classes) or by an M2.
 
     `z` holds one float a latent, at first zeros. With digits, whose test images have the labels, the latents with the
-    largest KL have the first sliders. Raises ValueError for a model that takes no class.
+    largest KL have the first sliders. Raises ValueError for a model that takes no class or makes no pixels.
     """
 
-    z = traitlets.TraitType().tag(sync=True, value=True)
+    z = Latents().tag(sync=True, value=True)
 
     def __init__(self, model: VAE | M2, digits: Digits | None = None, *, live: bool | None = None) -> None:
-        self.model, self.d_z, self.n_classes = model, model.d_z, n_classes(model)
+        self.n_classes, self.d_z = n_classes(model), model.d_z
+        if isinstance(model, M2) and model.likelihood != "bernoulli":
+            raise ValueError(f"model must be an M2 of pixels, with likelihood 'bernoulli'; got {model.likelihood!r}.")
+        self.model = frozen(model)
         settings = dict(d_z=self.d_z, n_classes=self.n_classes, limit=LIMIT, first=FIRST)
+        blobs = dict(decoder=network_blob(model.decoder, "decoder", n_in=self.d_z + self.n_classes, n_out=D_X))
         settings |= labelled_kl(model, digits)
-        blobs = dict(decoder=network_blob(model.decoder, "decoder"))
         super().__init__("One z as every class", settings, blobs, live, kind="classes", z=[0.0] * self.d_z)
-
-    @traitlets.validate("z")
-    def _finite(self, proposal) -> list[float]:
-        return numbers(proposal["value"], self.d_z, "z")
 
     def static(self) -> Picture:
         """The ten classes at five values of the first slider's latent."""
@@ -60,7 +58,7 @@ def n_classes(model: VAE | M2) -> int:
 @torch.no_grad()
 def as_every_class(model: VAE | M2, z: Tensor) -> Tensor:
     """The mean pictures of styles z (B, Z) as all K classes, (B, K, D), on the CPU."""
-    device, k = next(model.parameters()).device, n_classes(model)
+    device, k = device_of(model), n_classes(model)
     y = torch.arange(k, device=device).repeat(len(z))
     return model.decode(z.to(device).repeat_interleave(k, 0), y).mean.unflatten(0, (-1, k)).cpu()
 
@@ -78,9 +76,11 @@ def sample_bits(images: Tensor) -> Tensor:
         return binarize(images)
 
 
-def by_kl(model: VAE | M2, x: Tensor, y: Tensor) -> dict:
+def by_kl(model: VAE | M2, x: Tensor, y: Tensor | None = None) -> dict:
     """The latents, that with the largest mean KL over pictures x with conditions y first, and the KLs in nats."""
-    kl = evaluate.kl_per_dimension(model, x, y)
+    device = device_of(model)
+    kl = evaluate.kl_per_dimension(model, x.to(device), None if y is None else y.to(device))
     if not kl.isfinite().all():
-        raise ValueError("model's encoder gives a q(z|x,y) that is not finite for some test digits.")
+        given = "q(z|x)" if y is None else "q(z|x,y)"
+        raise ValueError(f"model's encoder gives a {given} that is not finite for some test digits.")
     return dict(order=kl.argsort(descending=True).tolist(), kl=[round(v, 3) for v in kl.tolist()])

@@ -9,9 +9,9 @@ from ..data import Digits
 from ..figures import Picture, axes, picture
 from ..splits import pixel_split
 from ..vae import VAE, Regressor
-from .base import numbers
+from .base import LIMIT, Latents, device_of, frozen, numbers
 from .blobs import network_blob
-from .classes import FIRST, LIMIT, by_kl, sample_bits
+from .classes import FIRST, by_kl, sample_bits
 from .digits import D_X, DigitPad
 
 WORDS = {
@@ -34,7 +34,7 @@ class CompletionExplorer(DigitPad):
     """
 
     given = traitlets.Unicode().tag(sync=True, value=True)
-    z = traitlets.TraitType().tag(sync=True, value=True)
+    z = Latents().tag(sync=True, value=True)
     draws = traitlets.TraitType().tag(sync=True, value=True)
 
     def __init__(
@@ -45,29 +45,28 @@ class CompletionExplorer(DigitPad):
         regressors: dict[str, Regressor] | None = None,
         live: bool | None = None,
     ) -> None:
-        self.models, self.regressors = models, regressors or {}
-        _check(self.models, self.regressors)
+        _check(models, regressors or {})
+        self.models = {name: frozen(model) for name, model in models.items()}
+        self.regressors = {name: frozen(net) for name, net in (regressors or {}).items()}
         self.d_z = next(iter(models.values())).d_z
         parts, blobs, bits = [], {}, sample_bits(digits.x_test[:1000])
         for name, model in models.items():
             given, others = pixel_split(name)
             parts.append(dict(name=name, words=WORDS[name], given=given.tolist()))
             parts[-1] |= by_kl(model, bits[:, others.to(bits.device)], bits[:, given.to(bits.device)])
-            blobs[f"decoder ({name})"] = network_blob(model.decoder, "decoder")
+            sizes = dict(n_in=self.d_z + model.d_y, n_out=model.d_x)
+            blobs[f"decoder ({name})"] = network_blob(model.decoder, "decoder", **sizes)
             if name in self.regressors:
-                blobs[f"regressor ({name})"] = network_blob(self.regressors[name].net, "regressor")
+                sizes = dict(n_in=model.d_y, n_out=model.d_x)
+                blobs[f"regressor ({name})"] = network_blob(self.regressors[name].net, "regressor", **sizes)
         settings = dict(d_z=self.d_z, limit=LIMIT, first=FIRST, parts=parts, green=GREEN)
         noise = torch.randn(N_DRAWS, self.d_z, generator=torch.Generator().manual_seed(0)).clamp(-LIMIT, LIMIT)
         draws = [[round(v, 2) for v in row] for row in noise.tolist()]
         state = dict(kind="completion", given=parts[0]["name"], z=[0.0] * self.d_z, draws=draws)
         super().__init__("Completing a picture", digits, settings, blobs, live, **state)
 
-    @traitlets.validate("z")
-    def _finite(self, proposal) -> list[float]:
-        return numbers(proposal["value"], self.d_z, "z")
-
     @traitlets.validate("draws")
-    def _rows(self, proposal) -> list[list[float]]:
+    def _six(self, proposal) -> list[list[float]]:
         value = proposal["value"]
         if not isinstance(value, list | tuple | Tensor) or len(value) != N_DRAWS:
             raise traitlets.TraitError(f"draws must be {N_DRAWS} rows of {self.d_z} numbers; got {value!r}.")
@@ -89,7 +88,7 @@ class CompletionExplorer(DigitPad):
     def completions(self, z: Tensor) -> Tensor:
         """The given bits with the mean of the other pixels at each z (B, Z): whole pictures (B, 784), on the CPU."""
         model = self.models[self.given]
-        device = next(model.parameters()).device
+        device = device_of(model)
         x = model.decode(z.to(device), self.y.expand(len(z), -1).to(device)).mean.cpu()
         return self._picture_of(x)
 
@@ -101,7 +100,7 @@ class CompletionExplorer(DigitPad):
         if self.given in self.regressors:
             net = self.regressors[self.given]
             with torch.no_grad():
-                answer = net.predict(self.y.to(next(net.parameters()).device)).mean.cpu()
+                answer = net.predict(self.y.to(device_of(net))).mean.cpu()
             pictures.append(self._picture_of(answer))
             letters.append("b")
         pictures, letters = torch.cat([*pictures, self.bits]), [*letters, "c"]
@@ -126,8 +125,8 @@ class CompletionExplorer(DigitPad):
         """RGB images (N, 28, 28, 3) of pictures (N, 784), given pixels in green."""
         pictures = pictures[..., None]
         images, (paper, ink) = (1 - pictures).repeat(1, 1, 3), (torch.tensor(c) / 255 for c in GREEN)
-        part = pictures[:, (given := pixel_split(self.given)[0])]
-        images[:, given] = part * ink + (1 - part) * paper
+        bits = pictures[:, (given := pixel_split(self.given)[0])]
+        images[:, given] = bits * ink + (1 - bits) * paper
         return images.unflatten(1, (28, 28)).clamp(0, 1).numpy()
 
 

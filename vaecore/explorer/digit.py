@@ -1,17 +1,16 @@
 """Draw a digit: what a VAE's encoder makes of it, and what the decoder makes of that."""
 
 import torch
-import traitlets
 from matplotlib.patches import Circle, Ellipse
 from torch import Tensor
 
 from .. import figures
 from ..data import Digits
 from ..vae import VAE
-from .base import numbers
+from .base import LIMIT, Latents, device_of, frozen
 from .blobs import network_blob
-from .digits import D_X, DigitPad, bits_of
-from .latent import LIMIT, RADIUS
+from .digits import D_X, DigitPad, bits_of, check_vae, some_of_each
+from .latent import RADIUS, rounding
 
 
 class DigitExplorer(DigitPad):
@@ -19,44 +18,36 @@ class DigitExplorer(DigitPad):
 
     Both nets of the VAE, without a condition, run in the page. `epsilon` holds one float a latent, at first zeros:
     z = mu + sigma * epsilon. With two latents q is shown on their plane. Raises ValueError for a VAE of other
-    pictures than 28 x 28 or with d_y > 0.
+    pictures than 28 x 28 or with d_y > 0, TypeError for another model.
     """
 
-    epsilon = traitlets.Any().tag(sync=True, value=True)
+    epsilon = Latents().tag(sync=True, value=True)
 
     def __init__(self, model: VAE, digits: Digits, *, live: bool | None = None) -> None:
-        if (model.d_x, model.d_y) != (D_X, 0):
-            raise ValueError(f"model must have d_x={D_X} and d_y=0; got d_x={model.d_x} and d_y={model.d_y}.")
-        self.model, self.d_z = model, model.d_z
-        super().__init__(
-            "Draw a digit",
-            digits,
-            dict(d_z=model.d_z, limit=LIMIT, radius=RADIUS, codes=[]),
-            dict(encoder=network_blob(model.encoder, "encoder"), decoder=network_blob(model.decoder, "decoder")),
-            live,
-            kind="digit",
-            epsilon=[0.0] * model.d_z,
+        check_vae(model)
+        self.model, self.d_z = frozen(model), model.d_z
+        blobs = dict(
+            encoder=network_blob(model.encoder, "encoder", n_in=D_X, n_out=2 * self.d_z),
+            decoder=network_blob(model.decoder, "decoder", n_in=self.d_z, n_out=D_X),
         )
-        if model.d_z == 2:
-            mu = self._seen(self.test_digits)[0]
-            self.settings = self.settings | dict(codes=[[round(v, 3) for v in code] for code in mu.tolist()])
-
-    @traitlets.validate("epsilon")
-    def _finite(self, proposal) -> list[float]:
-        return numbers(proposal["value"], self.d_z, "epsilon")
+        codes = self._seen(some_of_each(digits)[0])[0].tolist() if self.d_z == 2 else []
+        settings = dict(d_z=self.d_z, limit=LIMIT, radius=RADIUS, note=rounding(self.model, blobs["decoder"]))
+        settings |= dict(codes=[[round(v, 3) for v in code] for code in codes])
+        super().__init__("Draw a digit", digits, settings, blobs, live, kind="digit", epsilon=[0.0] * self.d_z)
 
     def static(self) -> figures.Picture:
         """One test digit of each class above its reconstruction; with two latents, q beside them on the plane."""
         rows = torch.stack([(self.labels == c).nonzero()[0, 0] for c in self.labels.unique()])
         mu, sigma, means = self._seen(self.test_digits[rows])
-        pairs = torch.cat([bits_of(self.test_digits[rows]), means])
+        bits = bits_of(self.test_digits[rows])
         alt = f"The bits of {len(rows)} test digits, one of each class; below each its reconstruction from q's mean"
         if self.d_z != 2:
-            return figures.digit_grid(pairs, len(rows), alt, size=0.5)
-        half = -(-len(rows) // 2)
-        order = [part for k in (0, half) for part in (range(k, k + half), range(len(rows) + k, len(rows) + k + half))]
+            return figures.digit_grid(torch.cat([bits, means]), len(rows), alt, size=0.5)
+        half = -(-len(rows) // 2)  # in two lines of pairs, the second with a blank where the classes are odd
+        blank = torch.zeros(2 * half - len(rows), D_X)
+        lines = torch.stack([torch.cat([bits, blank]), torch.cat([means, blank])]).unflatten(1, (2, half))
         figure, (left, right) = figures.axes(7, 3.2, n_columns=2, width_ratios=(3, 2))
-        figures.show_digits(left, pairs[[min(i, len(pairs) - 1) for part in order for i in part]], half)
+        figures.show_digits(left, lines.transpose(0, 1).reshape(-1, D_X), half)
         right.add_patch(Circle((0, 0), RADIUS, fill=False, linestyle="--", edgecolor=figures.PRIOR))
         for row, m, s in zip(rows, mu.tolist(), sigma.tolist(), strict=True):
             right.add_patch(Ellipse(m, 4 * s[0], 4 * s[1], color=figures.ENCODER))
@@ -70,5 +61,5 @@ class DigitExplorer(DigitPad):
     @torch.no_grad()
     def _seen(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """mu and sigma (N, Z) of q for uint8 images (N, 784), and the decoder's mean picture at mu, (N, 784)."""
-        q = self.model.encode(bits_of(images).to(next(self.model.parameters()).device))
+        q = self.model.encode(bits_of(images).to(device_of(self.model)))
         return q.mu.cpu(), q.sigma.cpu(), self.model.decode(q.mu).mean.cpu()

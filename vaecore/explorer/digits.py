@@ -8,6 +8,7 @@ import traitlets
 from torch import Tensor
 
 from ..data import Digits
+from ..vae import VAE
 from .base import Explorer
 from .blobs import images_blob
 
@@ -37,8 +38,7 @@ class DigitPad(Explorer):
     def __init__(
         self, name: str, digits: Digits, settings: dict, blobs: dict[str, str], live: bool | None = None, **values
     ) -> None:
-        rows = _rows(digits.y_test)
-        self.test_digits, self.labels = digits.x_test[rows].cpu(), digits.y_test[rows].cpu()
+        self.test_digits, self.labels = some_of_each(digits)
         settings = dict(labels=self.labels.tolist(), thresholds=_text(THRESHOLDS)) | settings
         blobs = dict(images=images_blob(self.test_digits)) | blobs
         super().__init__(name, settings, blobs, live, **(dict(drawing=_text(self.test_digits[0])) | values))
@@ -73,9 +73,19 @@ class DigitPad(Explorer):
         return proposal["value"]
 
 
-def _rows(labels: Tensor) -> Tensor:
-    """The first few of each class, in their own order: (N,)."""
-    return torch.cat([(labels == c).nonzero()[:EACH, 0] for c in labels.unique()]).sort().values
+def some_of_each(digits: Digits) -> tuple[Tensor, Tensor]:
+    """The first few test digits of each class, in their own order, (N, 784), and their labels, (N,); on the CPU."""
+    labels = digits.y_test
+    rows = torch.cat([(labels == c).nonzero()[:EACH, 0] for c in labels.unique()]).sort().values
+    return digits.x_test[rows].cpu(), labels[rows].cpu()
+
+
+def check_vae(model: VAE) -> None:
+    """TypeError for what is no VAE, ValueError for one of other pictures than 28 x 28 or with a condition."""
+    if not isinstance(model, VAE):
+        raise TypeError(f"model must be a VAE; got {type(model).__name__}.")
+    if (model.d_x, model.d_y) != (D_X, 0):
+        raise ValueError(f"model must have d_x={D_X} and d_y=0; got d_x={model.d_x} and d_y={model.d_y}.")
 
 
 def _text(pixels: Tensor) -> str:

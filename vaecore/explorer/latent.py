@@ -2,21 +2,24 @@
 
 import math
 from collections.abc import Callable
+from numbers import Integral
 
 import torch
 import traitlets
 from torch import Tensor
 
 from .. import evaluate
-from ..data import Digits, binarize
+from ..data import Digits
 from ..figures import Picture, digit_grid
 from ..vae import VAE
-from .base import Explorer, numbers
+from .base import LIMIT, Explorer, Latents, device_of, frozen
 from .blobs import images_blob, network_blob, part, read_network
+from .classes import by_kl, sample_bits
+from .digits import D_X, check_vae
 
-LIMIT = 3.0  # how far the sliders go, in standard deviations of the prior
 RADIUS = math.sqrt(-2 * math.log(0.01))  # outside this circle lies a hundredth of N(0, I) in two dimensions
 STEPS = 15  # of a precomputed grid, along a latent
+MOST = 8  # sliders, where no latent is active
 
 
 class LatentExplorer(Explorer):
@@ -25,10 +28,11 @@ class LatentExplorer(Explorer):
     `z` holds one float a latent, at first zeros. A VAE's decoder runs in the page. For any other model give `decode`,
     a function from z (B, d_z) to pictures (B, 784) in [0, 1], and `d_z`: then the kernel decodes, and a page without
     one shows the nearest picture of a grid over the first two latents. Of more than two latents only the active ones
-    have sliders, those with the largest KL first.
+    have sliders, those with the largest KL first. Raises ValueError for a VAE of other pictures than 28 x 28 or with
+    d_y > 0, and for what `decode` must not give, now or as z moves; TypeError for another model.
     """
 
-    z = traitlets.TraitType().tag(sync=True, value=True)
+    z = Latents().tag(sync=True, value=True)
     picture = traitlets.Dict(allow_none=True, default_value=None).tag(sync=True)  # the kernel's: its z and its pixels
 
     def __init__(
@@ -42,13 +46,19 @@ class LatentExplorer(Explorer):
     ) -> None:
         if (model is None) == (decode is None) or (decode is None) != (d_z is None):
             raise ValueError("LatentExplorer takes either a model, or decode and d_z.")
-        self.d_z = model.d_z if d_z is None else d_z
-        self.decode = decode or (lambda z: model.decode(z.to(next(model.parameters()).device)).mean)
+        if model is not None:
+            check_vae(model)
+            model = frozen(model)
+        elif not isinstance(d_z, Integral) or isinstance(d_z, bool) or d_z < 1:
+            raise ValueError(f"d_z must be a whole number of at least 1; got {d_z!r}.")
+        self.d_z = int(d_z or model.d_z)
+        self.decode = decode or (lambda z: model.decode(z.to(device_of(model))).mean)
         settings = dict(d_z=self.d_z, limit=LIMIT, radius=RADIUS, order=list(range(self.d_z)), kl=[], note="")
         settings |= _test_digits(model, digits) if model and digits else dict(codes=[], labels=[])
         if model is not None:
-            blobs = dict(decoder=network_blob(model.decoder, "decoder"))
-            settings |= dict(note=_rounding(model, blobs["decoder"]))
+            blobs = dict(decoder=network_blob(model.decoder, "decoder", n_in=self.d_z, n_out=D_X))
+            notes = rounding(model, blobs["decoder"]), settings["note"]
+            settings |= dict(note=" ".join(filter(None, notes)))
         else:
             blobs = dict(grid=images_blob(self._pixels(_grid(self.d_z, STEPS))))
             settings |= dict(
@@ -60,10 +70,6 @@ class LatentExplorer(Explorer):
         if decode is not None:
             self.observe(lambda change: self._answer(), "z")
             self._answer()
-
-    @traitlets.validate("z")
-    def _finite(self, proposal) -> list[float]:
-        return numbers(proposal["value"], self.d_z, "z")
 
     def static(self) -> Picture:
         """The decoded plane, or what each of the first latents does on its own."""
@@ -92,9 +98,9 @@ class LatentExplorer(Explorer):
     @torch.no_grad()
     def _pixels(self, z: Tensor) -> Tensor:
         pictures = self.decode(z)
-        if not torch.is_tensor(pictures) or pictures.ndim != 2 or len(pictures) != len(z):
-            raise ValueError(f"decode must give pictures (B, D) for z (B, {self.d_z}); got {_shape(pictures)}.")
-        return (255 * pictures.cpu()).round().clamp(0, 255).to(torch.uint8)
+        if problem := _problem(pictures, len(z)):
+            raise ValueError(f"decode must give pictures (B, {D_X}) in [0, 1] for z (B, {self.d_z}); got {problem}.")
+        return (255 * pictures.cpu().float()).round().to(torch.uint8)
 
     def _answer(self) -> None:
         pixels = self._pixels(torch.tensor([self.z], dtype=torch.float32))
@@ -104,31 +110,32 @@ class LatentExplorer(Explorer):
 @torch.no_grad()
 def _test_digits(model: VAE, digits: Digits) -> dict:
     """Codes and labels of some test digits, and the active latents, those with the largest KL first."""
-    with evaluate.seeded(0, digits.x_test.device):
-        x = binarize(digits.x_test[:1000])
-    codes = model.encode(x[:150]).mean
-    if not codes.isfinite().all():
-        raise ValueError("model's encoder gives means of q(z|x) that are not finite numbers; its training went wrong.")
-    kl, active = evaluate.kl_per_dimension(model, x), evaluate.active_units(model, x)
-    order = list(range(model.d_z))
-    if model.d_z > 2:
-        order = [j for j in kl.argsort(descending=True).tolist() if active[j]]
+    x = sample_bits(digits.x_test[:1000]).to(device_of(model))
+    settings = by_kl(model, x) | dict(note="")
+    active, codes = evaluate.active_units(model, x).cpu(), model.encode(x[:150]).mean.cpu()
+    if not active.any():
+        settings["note"] = "No latent of this model is active: its q(z|x) is much the same for every x."
+    if model.d_z <= 2:
+        settings["order"] = list(range(model.d_z))
+    elif active.any():
+        settings["order"] = [j for j in settings["order"] if active[j]]
         codes = codes[:30] * active  # many numbers each: fewer of them
+    else:
+        settings["order"], codes = settings["order"][:MOST], codes[:0]  # there is nowhere to walk
     codes = [[round(v, 3) for v in code] for code in codes.tolist()]
-    labels = digits.y_test[: len(codes)].tolist()
-    return dict(order=order, kl=[round(v, 3) for v in kl.tolist()], codes=codes, labels=labels)
+    return settings | dict(codes=codes, labels=digits.y_test[: len(codes)].tolist())
 
 
 @torch.no_grad()
-def _rounding(model: VAE, blob: str) -> str:
-    """How far rounded weights move the pixels, over draws from the prior; empty where they hardly do."""
+def rounding(model: VAE, blob: str) -> str:
+    """How far ten-bit weights move the decoder's pixels, over draws from the prior; empty for weights in float16."""
     if '"int10"' not in blob:
         return ""
     with evaluate.seeded(0):
         z = torch.randn(1000, model.d_z)
-    exact = torch.sigmoid(model.decoder(z.to(next(model.parameters()).device))).cpu()
+    exact = model.decode(z.to(device_of(model))).mean.cpu()
     error = (torch.sigmoid(read_network(blob)(z)) - exact).abs().max()
-    return f"Its weights are rounded to 10 bits for this page; that moves a pixel by {error:.3f} at most."
+    return f"The decoder's rounding moves a pixel by {error:.3f} at most, over 1,000 draws from the prior."
 
 
 def _grid(d_z: int, n: int) -> Tensor:
@@ -141,5 +148,13 @@ def _grid(d_z: int, n: int) -> Tensor:
     return z
 
 
-def _shape(value) -> str:
-    return f"shape {tuple(value.shape)}" if torch.is_tensor(value) else type(value).__name__
+def _problem(pictures, n: int) -> str | None:
+    """What came in the place of n pictures, if they are none."""
+    if not torch.is_tensor(pictures):
+        return type(pictures).__name__
+    if pictures.shape != (n, D_X):
+        return f"shape {tuple(pictures.shape)}"
+    low, high = (v.item() for v in pictures.float().aminmax())
+    if not pictures.isfinite().all():
+        return "values that are not finite"
+    return None if low >= 0 and high <= 1 else f"values from {low:g} to {high:g}"

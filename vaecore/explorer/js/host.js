@@ -87,7 +87,12 @@ function show(model, root, load) {
   const view = new View(model, root, load);
   view.ready = Promise.resolve()
     .then(() => KINDS[model.get("kind")](view))
-    .then(() => { root.append(view.status); root.dataset.ready = "true"; })
+    .then(() => {
+      const { note } = view.settings;
+      if (note && !view.get("picture")) root.append(make("p", { class: "vae-note" }, note)); // not if a kernel decodes
+      root.append(view.status);
+      root.dataset.ready = "true";
+    })
     .catch(error => view.fail(error));
   return view;
 }

@@ -1,7 +1,7 @@
 // A decoder under the hand: sliders for its latents, a plane when there are two, walks between test digits.
 
 KINDS.latent = async function (view) {
-  const { d_z: dZ, order, kl, codes, labels, limit, radius, note, steps } = view.settings;
+  const { d_z: dZ, order, kl, codes, labels, limit, radius, steps } = view.settings;
   const picture = await latentPicture(view), flat = dZ === 2, alone = steps && !view.get("picture");
   const digit = digitPicture(["decoded: the mean ", symbol("π"), " of ", math("p(x|z)")]);
   const moved = alone ? order.slice(0, 2) : order; // the others have no pictures
@@ -18,7 +18,6 @@ KINDS.latent = async function (view) {
   view.root.append(make("div", { class: pad ? "vae-columns" : "vae-columns vae-no-plane" },
     pad ? make("div", {}, pad.box, shown) : null,
     make("div", { class: "vae-side" }, digit.box, make("div", {}, sliders.box, buttons, walking?.box))));
-  if (note && (alone || !steps)) view.root.append(make("p", { class: "vae-note" }, note));
 
   const told = z => {
     const near = nearest(z, codes, labels);

@@ -5,17 +5,12 @@ import re
 import pytest
 import torch
 import traitlets
-from axe_playwright_python.sync_playwright import Axe
+from explorer_pages import ROUNDED, change, ink, two_frames, value
 from torch import nn
 
 from vaecore import data, explorer, pretrained
 from vaecore.m2 import M2
 from vaecore.vae import VAE
-
-CHANGE = "([name, value]) => document.querySelector('.vae-explorer').vaecore.set(name, value)"
-READ = """([selector]) => [...document.querySelectorAll(selector)].map(c =>
-    Array.from(c.getContext("2d").getImageData(0, 0, 28, 28).data.filter((_, i) => i % 4 === 0)))"""
-ROUNDED = 1e-3 + 0.5 / 255  # weights of float16, and grey levels
 
 
 @pytest.fixture(scope="module")
@@ -44,18 +39,9 @@ def analogies(m2, digits):
     return explorer.AnalogiesExplorer(m2, digits)
 
 
-def value(page, name: str):
-    return page.evaluate(f"document.querySelector('.vae-explorer').vaecore.get('{name}')")
-
-
-def two_frames(page) -> None:
-    page.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
-
-
 def row(page) -> torch.Tensor:
     """The ten pictures, (10, 784), ink is 1."""
-    two_frames(page)
-    return 1 - torch.tensor(page.evaluate(READ, [".vae-classes canvas"])) / 255
+    return ink(page, ".vae-classes canvas")
 
 
 @torch.no_grad()
@@ -104,7 +90,7 @@ def test_the_pages_classes_and_styles_are_pytorchs(page_functions, analogies, m2
 def test_what_is_shown_is_z_as_the_classes(explorer_page, classes, cvae):
     page = explorer_page(classes.fragment())
     for z in ([0.0] * 5, [1.0, -2.0, 0.5, 3.0, -0.25]):
-        page.evaluate(CHANGE, ["z", z])
+        change(page, z=z)
         assert (row(page) - painted(cvae, z)).abs().max() < ROUNDED
         sliders = page.locator("input[type=range]").evaluate_all("all => all.map(e => Number(e.value))")
         assert sliders == [z[j] for j in classes.settings["order"]]
@@ -156,7 +142,7 @@ def test_bars_and_analogies_are_those_of_the_digit(explorer_page, analogies, m2)
     page = explorer_page(analogies.fragment())
     for image in analogies.test_digits[::7]:
         analogies.image = image
-        page.evaluate(CHANGE, ["drawing", analogies.drawing])
+        change(page, drawing=analogies.drawing)
         with torch.no_grad():
             q, pictures = torch.softmax(m2.classifier(analogies.bits), -1)[0], m2.analogies(analogies.bits)[0]
         assert (row(page) - pictures).abs().max() < ROUNDED
@@ -232,20 +218,6 @@ def test_python_reads_and_sets_the_style(analogies, m2, digits):
     assert analogies.z is None
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("kind", ["classes", "analogies"])
-@pytest.mark.parametrize("width", [390, 1200])
-def test_no_barrier_that_axe_knows(explorer_page, request, kind, theme, width):
-    one = request.getfixturevalue(kind)
-    page = explorer_page(
-        f"<main><h1>One</h1>{one.fragment()}</main>", color_scheme=theme, viewport={"width": width, "height": 900}
-    )
-    page.locator("details").evaluate_all("all => all.forEach(e => { e.open = true; })")
-    found = Axe().run(page, options={"resultTypes": ["violations"]}).response["violations"]
-    assert [(v["id"], v["nodes"][0]["html"]) for v in found] == []
-    assert page.evaluate("document.scrollingElement.scrollWidth") <= width
-
-
 def test_without_a_script_both_say_the_same(classes, analogies):
     assert "latent" in classes.static().alt and "-2 to 2" in classes.static().alt
     top = int(analogies.q_y.argmax())
@@ -273,7 +245,7 @@ def test_a_bad_z_in_python_is_told_in_a_sentence(request, kind, bad, sentence):
 @pytest.mark.parametrize("kind, n", [("classes", 5), ("analogies", 10)])
 def test_a_bad_z_in_the_page_is_told_in_a_sentence(explorer_page, request, kind, n):
     page = explorer_page(request.getfixturevalue(kind).fragment())
-    page.evaluate(CHANGE, ["z", [0.5, 0.5]])
+    change(page, z=[0.5, 0.5])
     page.wait_for_selector("[role=alert]")
     assert page.locator("[role=alert]").inner_text() == f"z must be {n} finite numbers; got 2."
     assert page.locator(".vae-static svg").is_visible()

@@ -5,16 +5,12 @@ import re
 import pytest
 import torch
 import traitlets
-from axe_playwright_python.sync_playwright import Axe
+from explorer_pages import ROUNDED, change, colours, value
 
 from vaecore import explorer, pretrained
 from vaecore.vae import VAE, Regressor
 
 NAMES = ("column", "upper left", "left")
-CHANGE = "([name, value]) => document.querySelector('.vae-explorer').vaecore.set(name, value)"
-READ = """selector => [...document.querySelectorAll(selector)].map(c =>
-    Array.from(c.getContext("2d").getImageData(0, 0, 28, 28).data))"""
-ROUNDED = 1e-3 + 0.5 / 255  # weights of float16, and grey levels
 LARGE, SMALL = ".vae-side + .vae-side canvas", ".vae-draws canvas"
 
 
@@ -49,16 +45,6 @@ def exact(net: VAE | Regressor, name: str, bits: torch.Tensor, z=None) -> torch.
     mean = net.predict(y).mean if z is None else net.decode(torch.tensor([z]), y).mean
     picture[~mask] = mean[0]
     return picture
-
-
-def value(page, name: str):
-    return page.evaluate(f"document.querySelector('.vae-explorer').vaecore.get('{name}')")
-
-
-def shown(page, selector: str) -> torch.Tensor:
-    """The colours of the canvases, (N, 784, 3), from 0 to 1, once all is painted."""
-    page.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
-    return torch.tensor(page.evaluate(READ, selector)).reshape(-1, 784, 4)[..., :3] / 255
 
 
 def tinted(picture: torch.Tensor, name: str) -> torch.Tensor:
@@ -99,23 +85,23 @@ def test_what_is_shown_is_the_completion_the_regressor_and_the_draws(
     page = explorer_page(completer.fragment())
     completer.image, completer.z = completer.test_digits[5], [0.1 * j - 1 for j in range(20)]
     page.get_by_role("combobox").select_option(name)
-    page.evaluate(CHANGE, ["drawing", completer.drawing])
-    page.evaluate(CHANGE, ["z", completer.z])
+    change(page, drawing=completer.drawing)
+    change(page, z=completer.z)
     words = {"column": "one column", "upper left": "quadrant", "left": "left half"}[name]
     page.wait_for_function(f"document.querySelector('{LARGE}').ariaLabel.includes('{words}')")
     bits = completer.bits[0]
     expected = [exact(models[name], name, bits, completer.z), exact(regressors[name], name, bits)]
-    for found, picture in zip(shown(page, LARGE), expected, strict=True):
+    for found, picture in zip(colours(page, LARGE), expected, strict=True):
         assert (found - tinted(picture, name)).abs().max() < ROUNDED + 0.5 / 255  # the colours too are whole numbers
     draws = value(page, "draws")
     assert len(draws) == 6 and len({tuple(z) for z in draws}) == 6
-    for found, z in zip(shown(page, SMALL), draws, strict=True):
+    for found, z in zip(colours(page, SMALL), draws, strict=True):
         assert (found - tinted(exact(models[name], name, bits, z), name)).abs().max() < ROUNDED + 0.5 / 255
     order = next(p["order"] for p in completer.settings["parts"] if p["name"] == name)
     sliders = page.locator("input[type=range]:visible").evaluate_all("all => all.map(e => [e.ariaLabel, e.value])")
     assert [s[0] for s in sliders] == [f"z{j + 1}" for j in order[:5]]
     assert [float(s[1]) for s in sliders] == pytest.approx([completer.z[j] for j in order[:5]])
-    seen = shown(page, ".vae-source canvas")[-1]
+    seen = colours(page, ".vae-source canvas")[-1]
     assert (seen - tinted(bits, name)).abs().max() < 0.5 / 255 + 1e-6
 
 
@@ -158,7 +144,7 @@ def test_nets_come_with_the_part_that_needs_them(explorer_page, completer):
 
     fragment = re.sub(r'<script [^>]*class="vae-blob" data-id="(\w+)">.*?</script>', away, completer.fragment())
     page = explorer_page(fragment)
-    assert page.locator("[role=alert]").count() == 0 and shown(page, SMALL).shape[0] == 6
+    assert page.locator("[role=alert]").count() == 0 and colours(page, SMALL).shape[0] == 6
     page.get_by_role("combobox").select_option("left")
     page.wait_for_selector("[role=alert]")
     said = page.locator("[role=alert]").inner_text()
@@ -183,18 +169,6 @@ def test_it_works_without_regressors(explorer_page, models, digits):
     page = explorer_page(one.fragment())
     assert page.locator(LARGE + ":visible").count() == 1
     assert "regressor" not in one.static().alt
-
-
-@pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("width", [390, 1200])
-def test_no_barrier_that_axe_knows(explorer_page, completer, theme, width):
-    page = explorer_page(
-        f"<main><h1>One</h1>{completer.fragment()}</main>", color_scheme=theme, viewport={"width": width, "height": 900}
-    )
-    page.locator("details").evaluate_all("all => all.forEach(e => { e.open = true; })")
-    found = Axe().run(page, options={"resultTypes": ["violations"]}).response["violations"]
-    assert [(v["id"], v["nodes"][0]["html"]) for v in found] == []
-    assert page.evaluate("document.scrollingElement.scrollWidth") <= width
 
 
 def test_without_a_script_it_says_the_same(completer):
@@ -232,8 +206,7 @@ def test_a_bad_value_in_python_is_told_in_a_sentence(completer, name, bad, sente
 )
 def test_a_bad_value_in_the_page_is_told_in_a_sentence(explorer_page, completer, values, sentence):
     page = explorer_page(completer.fragment())
-    for pair in values.items():
-        page.evaluate(CHANGE, list(pair))
+    change(page, **values)
     page.wait_for_selector("[role=alert]")
     assert page.locator("[role=alert]").inner_text() == sentence
 

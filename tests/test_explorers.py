@@ -455,7 +455,9 @@ def test_a_page_that_was_saved_alive_lives_again(explorer_page, fragments, tmp_p
 
 def test_without_a_kernel_only_latents_with_pictures_have_sliders(explorer_page, digits):
     one = explorer.LatentExplorer(decode=lambda z: z[:, :1].sigmoid().expand(-1, 784), d_z=4)
-    assert explorer_page(one.fragment()).locator("input[type=range]").count() == 2
+    page = explorer_page(one.fragment())
+    assert page.locator("input[type=range]").count() == 2
+    assert "No kernel answers here" in page.locator(".vae-live > .vae-note").inner_text()
 
 
 def test_rounded_weights_are_told(explorer_page, fragments):

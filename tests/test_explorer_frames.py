@@ -8,14 +8,30 @@ from xml.etree import ElementTree
 
 import pytest
 import torch
+from explorer_pages import MAKERS, page_of
 
 from vaecore import explorer, pretrained
 
-PAGE = '<!doctype html><html lang="en"><meta charset="utf-8"><title>Explorer</title><body>{}'
 WIDGET = "application/vnd.jupyter.widget-view+json"
 PIXELS = """canvas => {
     const { data } = canvas.getContext("2d").getImageData(0, 0, 28, 28);
     return Array.from({ length: 784 }, (_, i) => 1 - data[4 * i] / 255);
+}"""
+
+SAYS = {  # without a script
+    "latent": "eleven points of the plane of two latents",
+    "latents": "along each row one latent goes from -3 to 3",
+    "kernel's": "eleven points of the plane of two latents",
+    "digit": "its reconstruction from q's mean",
+    "gap": "leaves a gap of 0.00 nats to the posterior",
+    "classes": "one z as each of 10 classes",
+    "analogies": "the digit's style as each of 10 classes",
+    "completion": "one column is given, in green",
+}
+# what the decoders have made, or the curves where there are none; not what is painted by and by
+DRAWN = """root => {
+    const digits = [...root.querySelectorAll("canvas.vae-digit")].map(canvas => canvas.toDataURL());
+    return (digits.length ? digits : [...root.querySelectorAll("path")].map(path => path.getAttribute("d"))).join(" ");
 }"""
 
 
@@ -56,35 +72,45 @@ def is_alive(place, model) -> None:
     assert not place.locator(".vae-static").is_visible()
 
 
-def test_in_a_frame_without_network(page, made, model):
-    """Colab puts every output into a frame of its own, of another origin."""
-    inside = html.escape(PAGE.format(made.fragment()), quote=True)
-    page.set_content(
-        PAGE.format(f'<iframe sandbox="allow-scripts" width="700" height="800" srcdoc="{inside}"></iframe>')
-    )
-    is_alive(page.frame_locator("iframe"), model)
-    assert page.asked == [] and page.said == []
-
-
 def test_from_a_disk(page, made, model, tmp_path):
-    (tmp_path / "page.html").write_text(PAGE.format(made.fragment()), encoding="utf-8")
+    (tmp_path / "page.html").write_text(page_of(made.fragment()), encoding="utf-8")
     page.goto((tmp_path / "page.html").as_uri())
     is_alive(page, model)
     assert page.asked == [] and page.said == []
 
 
+@pytest.mark.parametrize("kind", MAKERS)
+def test_in_a_frame_without_network(page, fragments, kind):
+    """Colab puts every output into a frame of its own, of another origin. A key on a slider changes what is drawn."""
+    inside = html.escape(page_of(fragments[kind]), quote=True)
+    page.set_content(f'<iframe sandbox="allow-scripts" width="700" height="800" srcdoc="{inside}"></iframe>')
+    frame = page.frame_locator("iframe")
+    live = frame.locator(".vae-live[data-ready]")
+    live.wait_for()
+    before = live.evaluate(DRAWN)
+    assert before
+    live.locator("input[type=range]").first.press("End")
+    page.wait_for_function("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
+                           ".then(() => true)")  # fmt: skip
+    assert live.evaluate(DRAWN) != before
+    assert frame.locator(".vae-trouble").count() == 0 and not frame.locator(".vae-static").is_visible()
+    assert page.asked == [] and page.said == []
+
+
 @pytest.mark.parametrize("page", [dict(java_script_enabled=False)], indirect=True)
-def test_without_scripts_the_picture_stands_there(page, made):
-    page.set_content(PAGE.format(made.fragment()))
+@pytest.mark.parametrize("kind", MAKERS)
+def test_without_scripts_the_picture_stands_there(page, fragments, kind):
+    page.set_content(page_of(fragments[kind]))
     picture = page.locator(".vae-static svg[role=img]")
     assert picture.is_visible() and picture.bounding_box()["width"] > 200
-    assert "eleven points of the plane of two latents" in picture.get_attribute("aria-label")
+    assert SAYS[kind] in picture.get_attribute("aria-label")
     assert page.locator("input, button, select").count() == 0
     assert "vae-" not in page.locator("body").inner_text()  # no style or data in sight
 
 
-def test_print_has_the_picture(page, made):
-    page.set_content(PAGE.format(made.fragment()))
+@pytest.mark.parametrize("kind", MAKERS)
+def test_print_has_the_picture(page, fragments, kind):
+    page.set_content(page_of(fragments[kind]))
     page.locator(".vae-alive").wait_for()
     assert page.locator(".vae-live").is_visible() and not page.locator(".vae-static").is_visible()
     page.emulate_media(media="print")
@@ -139,6 +165,6 @@ def test_a_saved_notebook_keeps_a_picture_and_words(page, monkeypatch, made):
     assert saved["text/plain"] == "LatentExplorer(z=[0.0, 0.0])"
     assert ElementTree.fromstring(saved["image/svg+xml"]).tag == "{http://www.w3.org/2000/svg}svg"
     data = base64.b64encode(saved["image/svg+xml"].encode()).decode()
-    page.set_content(PAGE.format(f'<img src="data:image/svg+xml;base64,{data}" alt="">'))
+    page.set_content(page_of(f'<img src="data:image/svg+xml;base64,{data}" alt="">'))
     page.wait_for_function("() => document.querySelector('img').complete")
     assert page.evaluate("() => document.querySelector('img').naturalWidth") > 200

@@ -49,6 +49,9 @@ completer""",
     """z = torch.linspace(-12, 12, 481)
 gap = GapExplorer(z, -(z**2) - (2 - z)**2)
 gap""",
+    """from ipywidgets import FloatSlider, HBox, Tab
+HBox([FloatSlider(), LatentExplorer(flat, digits)])""",
+    "Tab([FloatSlider(), LatentExplorer(flat, digits)])",
 )
 LAB = (
     "jupyterlab",
@@ -264,7 +267,7 @@ def test_its_ink_is_read_in_both_themes(lab, theme):
 @pytest.fixture(scope="module")
 def pads(browser, lab_server):
     with jupyter_host.in_lab(browser, lab_server, "pads.ipynb") as notebook:
-        notebook.wait_until("() => document.querySelectorAll('.vae-live[data-ready]').length === 6")
+        notebook.wait_until("() => document.querySelectorAll('.vae-live[data-ready]').length >= 7")
         yield notebook
 
 
@@ -308,6 +311,30 @@ def test_the_others_answer_python_and_tell_it(pads):
         pads.page.locator(".vae-live").nth(n).locator("input[type=range]").first.press("End")
         pads.wait_for(f"max({values})", "3.0")
     assert pads.page.locator(".vae-trouble").count() == 0 and pads.errors == [] and pads.foreign == []
+
+
+def test_beside_a_slider_in_a_box_there_is_room_for_it(pads):
+    box = pads.page.locator(".widget-hbox:has(> .vae-host)")
+    assert box.locator(".vae-live").bounding_box()["width"] > 300
+    plane, slider = box.locator(".vae-plane").bounding_box(), box.locator(".widget-slider").bounding_box()
+    assert plane["width"] > 200 and plane["x"] >= slider["x"] + slider["width"]
+
+
+def test_in_a_tab_that_is_opened_late_its_plane_is_whole(pads):
+    tab = pads.page.locator(".widget-tab")
+    assert not tab.locator(".vae-live").is_visible()
+    tab.locator("[role=tab]").nth(1).click()
+    tab.locator(".vae-live[data-ready]").wait_for()
+    assert tab.locator(".vae-live").bounding_box()["width"] > 300
+    pads.wait_until("""() => {
+        const plane = document.querySelector(".widget-tab .vae-manifold"), side = plane.width / 16;
+        const { data } = plane.getContext("2d").getImageData(0, 0, plane.width, plane.height), inked = new Set();
+        for (let i = 0; i < data.length / 4; i++) {
+            const row = Math.floor(i / plane.width / side), column = Math.floor(i % plane.width / side);
+            if (data[4 * i + 3]) inked.add(16 * row + column);
+        }
+        return inked.size === 256;
+    }""")
 
 
 # --- what goes over the wire ------------------------------------------------------------------------------------

@@ -1,8 +1,10 @@
 """How fast the explorers of the built book are: `python -m benchmarks.explorers [--site FOLDER] [--json FILE]`.
 
-Opens the pages in a headless Chromium, from the disk and with no network, and measures for each explorer: the time
-from scrolling to it until it is alive; the time from a key or a mouse move until the frame that answers it has been
-painted; and for each net one forward pass, and its size. Writes a record with the machine's description.
+Opens the pages in a headless Chromium, from the disk and with no network, on two cores where the system can hold a
+program to them, and measures for each explorer: the time from scrolling to it until it is alive, or from the page's
+start where it comes to life without scrolling; the time from a key or a mouse move until the frame that answers it has
+been painted, for its first slider, its first button, and every surface for a finger; and for each net one forward
+pass, and its size. Writes a record with the machine's description.
 """
 
 import argparse
@@ -31,23 +33,38 @@ SITE = ROOT / "_build" / "html"
 RECORD = Path(__file__).with_suffix(".json")  # not in results/: chapters would run again for it
 TIMES = dict(alive_ms=1000, painted_p95_ms=34, forward_ms=5)  # the most that each may take; 34 ms are two frames
 SIZES = dict(html_kb=400, gzip_kb=1000)
+CORES = 2
 EXPLORER = '<div class="vae-explorer">'
 
 WATCH = """type => {
+    globalThis.watching?.abort();  // of the control before
+    const { signal } = globalThis.watching = new AbortController();
     const times = globalThis.paintTimes = [], { port1, port2 } = new MessageChannel(), waiting = [];
     port1.onmessage = () => times.push(performance.now() - waiting.shift());
     addEventListener(type, event => requestAnimationFrame(() => {  // explorers draw in the frame after an input;
         waiting.push(event.timeStamp);
         port2.postMessage(0);  // a message that is sent in a frame comes when that frame has been painted
-    }), { capture: true });
+    }), { capture: true, signal });
 }"""
+NOTE_WHEN_ALIVE = """globalThis.aliveAt = new WeakMap();  // of each explorer: the frame after it came to life
+new MutationObserver(changes => changes.forEach(({ target }) => {
+    if (!target.matches(".vae-explorer.vae-alive") || aliveAt.has(target)) return;
+    aliveAt.set(target, null);
+    requestAnimationFrame(() => aliveAt.set(target, performance.now()));
+})).observe(document, { subtree: true, attributeFilter: ["class"] });"""
+# explorers begin one viewport before they are seen: those of the first two begin while the page loads
 COME_ALIVE = """async box => {
-    const frame = () => new Promise(requestAnimationFrame), start = performance.now();
+    const frame = () => new Promise(requestAnimationFrame), now = performance.now();
+    const early = box.getBoundingClientRect().top < 2 * innerHeight || box.matches(".vae-alive");
     box.scrollIntoView({ block: "center", behavior: "instant" });
-    while (!box.matches(".vae-alive") && performance.now() - start < 30000) await frame();
-    await frame();
-    return box.matches(".vae-alive:not(.vae-failed)") ? performance.now() - start : null;
+    while (!aliveAt.get(box) && performance.now() - now < 30000) await frame();
+    if (!box.matches(".vae-alive:not(.vae-failed)")) return null;
+    return { from: early ? "load" : "scroll", ms: aliveAt.get(box) - (early ? 0 : now) };
 }"""
+# what a finger can draw or drag on keeps the page from scrolling
+SURFACES = """box => [...box.querySelectorAll("svg, canvas")]
+    .filter(e => e.checkVisibility() && getComputedStyle(e).touchAction === "none")
+    .map(e => e.classList[0])"""
 STATE = "box => JSON.stringify(box.vaecore.model.values)"
 BLOBS = """box => Object.entries(box.vaecore.settings.blobs).map(([role, id]) => {
     const place = [...document.querySelectorAll(".vae-blob")].find(e => e.dataset.id === id);
@@ -76,6 +93,7 @@ def measure(browser: Browser, site: Path, n_inputs: int = 100) -> dict:
             pages[path.stem] = dict(html_kb=round(path.stat().st_size / 1000, 1))
         for number in range(count):  # each in a page of its own: nothing is there from the explorer before
             page = browser.new_page(viewport=dict(width=1200, height=900))
+            page.add_init_script(NOTE_WHEN_ALIVE)
             page.goto(path.as_uri())
             page.evaluate("() => window.MathJax?.startup?.promise")
             box = page.locator(".vae-explorer").nth(number)
@@ -95,41 +113,46 @@ def of_explorer(page: Page, box: Locator, n_inputs: int) -> dict:
     if alive is None:
         raise ValueError(f"{name} on {page.url} does not come alive; it says: {box.locator('.vae-live').inner_text()}")
     page.wait_for_timeout(500)  # what it paints by and by, such as a decoded plane
+    controls = [
+        ("slider", box.locator("input[type=range]:visible:enabled"), "keydown", focus, press_arrow),
+        ("button", box.locator("button:visible:enabled"), "keydown", focus, press_enter),
+    ]
+    for surface in box.evaluate(SURFACES):
+        controls.append((surface.removeprefix("vae-"), box.locator(f".{surface}"), "pointermove", touch, drag))
     painted = {}
-    for kind, event, begin, go in (("slider", "keydown", focus, press), ("pad", "pointermove", touch, drag)):
-        control = first_control(box, kind)
-        if control is None:
-            continue
-        control.scroll_into_view_if_needed()
-        start, states = begin(page, control), {box.evaluate(STATE)}
-        page.evaluate(WATCH, event)
-        for at in range(n_inputs):
-            go(page, start, at)
-            page.wait_for_function("n => paintTimes.length > n", arg=at, polling=5)
-            page.wait_for_timeout(random.uniform(0, 30))  # so that inputs meet frames at any moment
-            states.add(box.evaluate(STATE))
-        page.mouse.up()
+    for kind, control, event, begin, go in controls:
+        if control.count():
+            times = answers(page, box, control.first, event, begin, go, n_inputs)
+            if not times:
+                raise ValueError(f"the {kind} of {name} on {page.url} changes nothing.")
+            painted[kind] = percentiles(times)
+    return dict(name=name, alive_ms=round(alive["ms"], 1), alive_from=alive["from"], painted=painted)
+
+
+def answers(page: Page, box: Locator, control: Locator, event: str, begin, go, n_inputs: int) -> list[float]:
+    """Milliseconds from each of n inputs to the painted frame; empty where none of them changes the explorer."""
+    control.scroll_into_view_if_needed()
+    start, states = begin(page, control), {box.evaluate(STATE)}
+    page.evaluate(WATCH, event)
+    for at in range(n_inputs):
+        go(page, start, at)
+        page.wait_for_function("n => paintTimes.length > n", arg=at, polling=5)
+        page.wait_for_timeout(random.uniform(0, 30))  # so that inputs meet frames at any moment
         states.add(box.evaluate(STATE))
-        if len(states) == 1:
-            raise ValueError(f"the {kind} of {name} on {page.url} changes nothing.")
-        painted[kind] = percentiles(page.evaluate("paintTimes"))
-    return dict(name=name, alive_ms=round(alive, 1), painted=painted)
+    page.mouse.up()
+    states.add(box.evaluate(STATE))
+    return page.evaluate("paintTimes") if len(states) > 1 else []
 
 
-def first_control(box: Locator, kind: str) -> Locator | None:
-    if kind == "slider":
-        found = box.locator("input[type=range]:visible:enabled").all()
-    else:  # what a finger can draw or drag on keeps the page from scrolling
-        surfaces = box.locator(":is(svg, canvas):visible").all()
-        found = [e for e in surfaces if e.evaluate("e => getComputedStyle(e).touchAction === 'none'")]
-    return found[0] if found else None
+def focus(page: Page, control: Locator) -> None:
+    control.focus()
 
 
-def focus(page: Page, slider: Locator) -> None:
-    slider.focus()
+def press_enter(page: Page, _: None, at: int) -> None:
+    page.keyboard.press("Enter")
 
 
-def press(page: Page, _: None, at: int) -> None:
+def press_arrow(page: Page, _: None, at: int) -> None:
     page.keyboard.press("ArrowLeft" if at % 2 else "ArrowRight")
 
 
@@ -190,20 +213,28 @@ def faults(found: dict, slack: float = 1) -> list[str]:
     ]
 
 
+def cores() -> int:
+    """On how many this program and its browser may run."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+
 def machine(browser: Browser) -> dict:
     names = re.findall(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text()) if sys.platform == "linux" else []
     processor = names[0] if names else platform.processor() or platform.machine()
-    return dict(system=platform.platform(), processor=processor, cores=os.cpu_count(), chromium=browser.version)
+    return dict(system=platform.platform(), processor=processor, cores=cores(), chromium=browser.version)
 
 
 def table(found: dict) -> str:
-    lines = [f"{'explorer':36}{'alive':>9}{'slider p50':>12}{'p95':>7}{'pad p50':>10}{'p95':>7}  (ms)"]
+    kinds = list(dict.fromkeys(kind for one in found["explorers"] for kind in one["painted"]))
+    lines = [f"{'explorer':36}{'alive':>9} {'from':7}" + "".join(f"{kind + ' p50':>12}{'p95':>7}" for kind in kinds)]
     for one in found["explorers"]:
-        cells = [f"{one['page']} {one['number']}: {one['name']}"[:35].ljust(36), f"{one['alive_ms']:9.0f}"]
-        for kind, width in (("slider", 12), ("pad", 10)):
+        cells = [f"{one['page']} {one['number']}: {one['name']}"[:35].ljust(36)]
+        cells += [f"{one['alive_ms']:9.0f} {one['alive_from']:7}"]
+        for kind in kinds:
             times = one["painted"].get(kind)
-            cells += [f"{times['p50_ms']:{width}.1f}{times['p95_ms']:7.1f}" if times else " " * (width + 7)]
-        lines.append("".join(cells))
+            cells += [f"{times['p50_ms']:12.1f}{times['p95_ms']:7.1f}" if times else " " * 19]
+        lines.append("".join(cells).rstrip())
+    lines[0] += "  (ms)"
     lines.append(f"\n{'net':36}{'gzip kB':>9}{'forward ms':>12}")
     for net in found["networks"]:
         lines.append(f"{net['page'] + ': ' + net['role']:36}{net['gzip_kb']:9.0f}{net['forward_ms']:12.3f}")
@@ -217,6 +248,8 @@ def main() -> None:
     parser.add_argument("--site", type=Path, default=SITE, help="the folder of the built pages")
     parser.add_argument("--json", type=Path, default=RECORD, help="where the record goes")
     args = parser.parse_args()
+    if hasattr(os, "sched_setaffinity"):  # what is started from now on, as the browser, keeps to the same cores
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:CORES])
     made_by, start = checkpoints.provenance(), time.perf_counter()
     with sync_playwright() as playwright:
         browser = chromium.launch(playwright)

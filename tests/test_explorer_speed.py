@@ -1,12 +1,16 @@
 """The explorers of the built book keep their bars: sizes as they stand, times five times over, for busy machines."""
 
+import os
 import re
+import subprocess
+import sys
 
 import pytest
 import torch
+from conftest import ROOT
 
 from benchmarks import explorers
-from vaecore.explorer import GapExplorer, LatentExplorer, blobs
+from vaecore.explorer import DigitExplorer, GapExplorer, LatentExplorer, blobs
 from vaecore.vae import VAE
 
 SLACK = 5
@@ -38,9 +42,10 @@ def decoder():
 
 @pytest.fixture(scope="module")
 def measured(browser, tmp_path_factory):
-    def measure(*fragments: str) -> dict:
+    def measure(*fragments: str, far: bool = True) -> dict:
         folder = tmp_path_factory.mktemp("pages")
-        folder.joinpath("page.html").write_text(PAGE.format(FAR.join(["", *fragments])), encoding="utf-8")
+        body = (FAR if far else "").join(["", *fragments])
+        folder.joinpath("page.html").write_text(PAGE.format(body), encoding="utf-8")
         return explorers.measure(browser, folder, n_inputs=12)
 
     return measure
@@ -61,7 +66,7 @@ def slowed(script: str, at: str, milliseconds: int, behind: bool = False) -> str
 def test_what_is_measured(sound):
     flat, curves = sound["explorers"]
     assert (flat["name"], curves["name"]) == ("Latent explorer", "ELBO gap viewer")
-    assert set(flat["painted"]) == {"slider", "pad"} and set(curves["painted"]) == {"slider"}
+    assert set(flat["painted"]) == {"slider", "button", "plane"} and set(curves["painted"]) == {"slider", "button"}
     for times in (*flat["painted"].values(), *curves["painted"].values()):
         assert 0 < times["p50_ms"] <= times["p95_ms"] and times["inputs"] == 12
     (net,) = sound["networks"]
@@ -74,13 +79,43 @@ def test_what_is_measured(sound):
 def test_a_slow_paint_is_found(measured, gap):
     found = measured(slowed(gap, "const terms = gapTerms(grid, problem, mu, sigma);", 200))
     assert found["explorers"][0]["painted"]["slider"]["p50_ms"] > 200
+    for said, kind in zip(explorers.faults(found, SLACK), ("slider", "button"), strict=True):
+        assert re.fullmatch(rf"the {kind} of ELBO gap viewer 1 on page: \d+(\.\d)? ms, and 170 are the most\.", said)
+
+
+@pytest.mark.parametrize("place", ["load", "scroll"])
+def test_a_slow_start_is_found(measured, gap, place):
+    """Also at the top of a page, where an explorer is alive before anybody scrolls."""
+    slow = slowed(gap, "const curves = gapCurves(grid)", 1500)
+    (one,) = measured(slow, far=place == "scroll")["explorers"]
+    assert one["alive_from"] == place and 1500 < one["alive_ms"] < 6000
+    assert len(explorers.faults(dict(pages={}, explorers=[one | dict(painted={})], networks=[]))) == 1
+
+
+def test_both_surfaces_of_an_explorer_are_timed(measured, digits):
+    torch.manual_seed(0)
+    (one,) = measured(DigitExplorer(VAE(d_z=2, hidden=(8,)), digits).fragment())["explorers"]
+    assert set(one["painted"]) == {"slider", "button", "pad", "plane"}
+    assert all(times["inputs"] == 12 for times in one["painted"].values())
+
+
+def test_a_slow_button_is_found(measured, gap):
+    press = "onclick: onClick, ..."
+    assert press in gap
+    slow = "onclick: () => { for (const t = performance.now(); performance.now() - t < 200;); onClick(); }, ..."
+    found = measured(gap.replace(press, slow))
     (said,) = explorers.faults(found, SLACK)
-    assert re.fullmatch(r"the slider of ELBO gap viewer 1 on page: \d+(\.\d)? ms, and 170 are the most\.", said)
+    assert said.startswith("the button of ELBO gap viewer 1 on page: ")
 
 
-def test_a_slow_start_is_found(measured, gap):
-    found = measured(slowed(gap, "const curves = gapCurves(grid)", 1500))
-    assert found["explorers"][0]["alive_ms"] > 1500 and len(explorers.faults(found)) == 1
+def test_it_keeps_to_two_cores():
+    """In a program of its own, as the cores of this one are not to change."""
+    if not hasattr(os, "sched_setaffinity"):
+        pytest.skip("this system has no such call")
+    code = "import sys; from benchmarks import explorers; sys.argv = ['explorers', '--site', 'nowhere']\n"
+    code += "try: explorers.main()\nexcept SystemExit as end: print(end, explorers.cores())"
+    out = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True).stdout
+    assert re.fullmatch(r"explorers: site must be .* 2\n", out) or os.cpu_count() < 2
 
 
 def test_a_slow_net_is_found(browser, decoder, monkeypatch):
@@ -102,7 +137,7 @@ def test_large_files_are_found(sound):
 
 
 def test_an_explorer_that_does_not_answer_is_told(measured, gap):
-    dead = gap.replace("this.model.set(name, value)", "")
+    dead = gap.replace("this.model.set(each, one)", "")
     assert dead != gap
     with pytest.raises(ValueError, match=r"the slider of ELBO gap viewer on file.* changes nothing"):
         measured(dead)

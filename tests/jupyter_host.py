@@ -124,7 +124,8 @@ def in_lab(browser: Browser, address: str, name: str) -> Iterator[Notebook]:
     """The notebook in JupyterLab (whose server must have --expose-app-in-browser), its cells run."""
     context = browser.new_context(viewport=dict(width=1200, height=3600), reduced_motion="reduce")
     notebook = Notebook(context.new_page(), address, RUN_IN_LAB)
-    notebook.page.goto(f"{address}lab/tree/{name}?token={TOKEN}")
+    workspace = name.removesuffix(".ipynb")  # of its own: a shared one opens the notebooks of the other pages too
+    notebook.page.goto(f"{address}lab/workspaces/{workspace}/tree/{name}?token={TOKEN}")
     notebook.wait_until(
         "() => window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'"
     )

@@ -124,8 +124,8 @@ function axisName(index, x, y) {
 }
 
 // Two latents as a plane from -limit to limit: what the decoder makes of it, the prior's circle, codes of test digits, and
-// the point z that a hand can drag.
-function plane(view, { limit, radius, codes, labels, onMove }) {
+// the point z that a hand can drag; with `onClick` in place of `onMove`, a plane to click on, which lets a thumb scroll.
+function plane(view, { limit, radius, codes, labels, onMove, onClick }) {
   const size = 320, at = v => (v / limit + 1) * size / 2, up = v => (1 - v / limit) * size / 2;
   const canvas = make("canvas", { class: "vae-manifold", width: 448, height: 448, "aria-hidden": "true" });
   const marks = draw("g", { class: "vae-codes" }, ...codes.map(([a, b], i) =>
@@ -141,13 +141,15 @@ function plane(view, { limit, radius, codes, labels, onMove }) {
   const svg = draw("svg", { viewBox: `0 0 ${size} ${size}`, role: "img", class: "vae-plane" },
     draw("circle", { class: "vae-prior", cx: size / 2, cy: size / 2, r: radius / limit * size / 2 }),
     ...ticks, marks, path, over, point);
-  const place = event => {
+  const placed = event => {
     const box = svg.getBoundingClientRect();
     const clip = v => Math.max(-limit, Math.min(limit, v));
-    onMove([clip(((event.clientX - box.left) / box.width * 2 - 1) * limit),
-            clip((1 - (event.clientY - box.top) / box.height * 2) * limit)].map(v => Math.round(v * 100) / 100));
+    return [clip(((event.clientX - box.left) / box.width * 2 - 1) * limit),
+            clip((1 - (event.clientY - box.top) / box.height * 2) * limit)].map(v => Math.round(v * 100) / 100);
   };
-  followPointer(svg, place, place);
+  if (onMove) followPointer(svg, event => onMove(placed(event)), event => onMove(placed(event)));
+  else svg.addEventListener("click", event => onClick(placed(event)));
+  svg.classList.toggle("vae-clicked", !onMove);
   return {
     box: make("div", { class: "vae-plane-box" }, canvas, svg),
     svg, canvas, marks, over, at, up, scale: size / 2 / limit,

@@ -29,7 +29,7 @@ KINDS.digit = async function (view) {
 
   view.watch(["drawing", "epsilon"], () => {
     const epsilon = latentsOf(view, "epsilon");
-    for (const part of [pair, sum.box, controls]) part.hidden = source.empty();
+    for (const part of [pair, sum.box, controls]) part.style.visibility = source.empty() ? "hidden" : ""; // keeps its room
     nothing.hidden = !source.empty();
     sliders.forEach((s, j) => s.set(epsilon[j]));
     if (source.empty()) {
@@ -39,10 +39,10 @@ KINDS.digit = async function (view) {
     }
     const seen = seenByVae(encoder, decoder, source.bits(), epsilon);
     reconstruction.show(seen.pixels, `Reconstruction of ${source.words()}`);
-    sum.show(seen);
+    const { logP, kl, elbo } = sum.show(seen);
     lens?.show(seen);
     onPlane?.show(seen);
-    const { logP, kl, elbo } = seen, nats = v => minus(v, 1).replace("\u2212", "minus ");
+    const nats = v => minus(v, 1).replace("\u2212", "minus ");
     view.say(`${source.words()}; log p of x given z is ${nats(logP)} nats, the KL ${nats(kl)}, ` +
              `so the ELBO ${nats(elbo)}`);
   });
@@ -70,6 +70,7 @@ function elboSum() {
       const tenths = v => Math.round(10 * v) / 10, shown = { logP: tenths(seen.logP), kl: tenths(seen.kl) };
       shown.elbo = shown.logP - shown.kl;
       for (const [name, { value }] of Object.entries({ logP, kl, elbo })) value.textContent = minus(shown[name], 1);
+      return shown;
     },
   };
 }
@@ -100,7 +101,7 @@ function closeUp() {
   const width = make("span", {});
   return {
     box: make("div", { class: "vae-digit-box" }, svg,
-              make("div", { class: "vae-digit-caption" }, math("q(z|x)"), " close up, ", width, " wide")),
+              make("div", { class: "vae-digit-caption" }, math("q(z|x)"), " close up, ", width, " wide in ", math("z"))),
     show({ sigma, epsilon }) {
       const half = windowFor(sigma), scale = size / 2 / half;
       const at = ([a, b]) => ({ cx: size / 2 + a * sigma[0] * scale, cy: size / 2 - b * sigma[1] * scale });
@@ -123,7 +124,7 @@ function planeOfQ(view, { limit, radius, codes, labels, pick }) {
     const far = codes.map(([a, b]) => Math.hypot(a - z[0], b - z[1]));
     return far.indexOf(Math.min(...far));
   };
-  const pad = plane(view, { limit, radius, codes, labels, onMove: z => pick(nearestCode(z)) });
+  const pad = plane(view, { limit, radius, codes, labels, onClick: z => pick(nearestCode(z)) });
   const frame = draw("rect", { class: "vae-q-frame" }), ring = ellipse("vae-q");
   const z = draw("circle", { class: "vae-z", r: 2 });
   pad.over.append(frame, ring, z);
@@ -148,7 +149,7 @@ function planeOfQ(view, { limit, radius, codes, labels, pick }) {
       for (const [name, value] of Object.entries(corner)) frame.setAttribute(name, value.toFixed(2));
       for (const name of ["width", "height"]) frame.setAttribute(name, (2 * half * pad.scale).toFixed(2));
       words.append(make("span", { class: "vae-of-q" }, math("μ"), ` = ${pair(mu)} `, math("σ"), ` = ${pair(sigma)}`),
-                   " ", make("span", { class: "vae-of-p" }, math("z"), ` = ${pair(seen.z)}`));
+                   make("span", { class: "vae-of-p" }, math("z"), ` = ${pair(seen.z)}`));
       const far = mu.some(m => Math.abs(m) > limit) ? ", outside of what is shown" : "";
       pad.svg.setAttribute("aria-label", `${what}; q has its mean at ${pair(mu)}${far}`);
     },

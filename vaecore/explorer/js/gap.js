@@ -12,8 +12,8 @@ KINDS.gap = async function (view) {
                          onInput: value => view.set("sigma", value) });
   const curves = gapCurves(grid), bars = gapBars(), numbers = gapNumbers();
   const exact = button(["q = the posterior"], () => put(...current().gaussian));
-  const best = button("best q from here", () => put(...gapBest(grid, current(), view)));
-  const names = problems.length < 2 ? null : choice("model ", problems.map(p => [p.name, p.name]),
+  const best = button("climb from here", () => put(...gapBest(grid, current(), view)));
+  const names = problems.length < 2 ? null : choice("model: ", problems.map(p => [p.name, p.name]),
                                                     name => view.set("posterior", name));
   view.root.append(names && make("div", { class: "vae-buttons" }, names.row),
     make("div", { class: "vae-columns vae-gap" },
@@ -135,7 +135,7 @@ function gapCurves({ z, prior }) {
       key("vae-gap-ink", gapMath("p", ["("], "z", ["|"], "x", [")"])),
       key("vae-gap-grey", gapMath("p", ["("], "z", [")"])))),
     show(q, problem, words) {
-      const roof = gapRoof(1.08 * Math.max(...q, ...problem.posterior), 1, 2, 4);
+      const roof = gapRoof(1.08 * Math.max(...q, ...problem.posterior), 1, 2, 5);
       const up = v => h - low - (h - low - top) * v / roof;
       [prior, problem.posterior, q].forEach((density, k) => lines[k].setAttribute("d",
         gapSmooth(near.map(i => [at(z[i]), up(density[i])]))));
@@ -206,9 +206,12 @@ function gapNumbers() {
     table: make("table", { class: "vae-gap-table" }, make("caption", {}, "in nats"),
                 make("tbody", {}, ...left.map(r => r.row)), make("tbody", {}, ...right.map(r => r.row))),
     show(terms) {
-      for (const { term, value } of [...left, ...right]) {
-        value.textContent = minus(term === "klToPrior" || term === "gap" ? terms[term] : -terms[term], 3);
-      }
+      const round = v => Math.round(1000 * v) / 1000; // and KLs as differences, so that the sums hold for the eye too
+      const shown = { elbo: round(-terms.elbo), reconstruction: round(-terms.reconstruction),
+                      logEvidence: round(-terms.logEvidence) };
+      shown.klToPrior = shown.elbo - shown.reconstruction;
+      shown.gap = shown.elbo - shown.logEvidence;
+      for (const { term, value } of [...left, ...right]) value.textContent = minus(shown[term], 3);
     },
   };
 }

@@ -3,7 +3,7 @@
 KINDS.latent = async function (view) {
   const { d_z: dZ, order, kl, codes, labels, limit, radius, steps } = view.settings;
   const picture = await latentPicture(view), flat = dZ === 2, alone = steps && !view.get("picture");
-  const digit = digitPicture(["decoded: the mean ", symbol("π"), " of ", math("p(x|z)")]);
+  const digit = digitPicture(["decoded from ", math("z")]);
   const moved = alone ? order.slice(0, 2) : order; // the others have no pictures
   const sliders = latentSliders(view, { order: moved, kl: flat ? [] : kl, first: 8 }, () => view.get("z"));
   const pad = flat ? plane(view, { limit, radius, codes, labels, onMove: z => view.set("z", z) }) : null;

@@ -18,7 +18,7 @@ function latentSliders(view, { order, kl, first = view.settings.first }, current
   const { limit } = view.settings;
   const sliders = order.map(j => slider({
     label: symbol("z", j + 1), name: `z${j + 1}`, min: -limit, max: limit,
-    note: kl.length ? `${kl[j].toFixed(1)} nats` : null,
+    note: kl.length ? `${kl[j].toFixed(kl[j] < 0.1 ? 2 : 1)} nats` : null,
     onInput: value => view.set("z", current().map((v, i) => (i === j ? value : v))),
   }));
   const rows = some => make("div", { class: "vae-sliders" }, ...some.map(s => s.row));
@@ -59,6 +59,7 @@ function classRow(nClasses, bars = false) {
         digit.show(pictures[k], q ? `This style as class ${k}` : `This z as class ${k}`);
         if (!q) return;
         bar.style.height = `${100 * q[k]}%`;
+        bar.hidden = q[k] < 0.005; // or its border alone would look like a little
         words.textContent = top < 0 ? "" : percent(q[k]);
         digit.box.classList.toggle("vae-top", k === top);
       });

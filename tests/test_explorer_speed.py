@@ -92,11 +92,14 @@ def test_a_slow_start_is_found(measured, gap, place):
     assert len(explorers.faults(dict(pages={}, explorers=[one | dict(painted={})], networks=[]))) == 1
 
 
-def test_both_surfaces_of_an_explorer_are_timed(measured, digits):
+def test_both_surfaces_are_timed(measured, digits):
+    """The pad that is drawn on, and the plane on which z is dragged; one that is only clicked is none."""
     torch.manual_seed(0)
-    (one,) = measured(DigitExplorer(VAE(d_z=2, hidden=(8,)), digits).fragment())["explorers"]
-    assert set(one["painted"]) == {"slider", "button", "pad", "plane"}
-    assert all(times["inputs"] == 12 for times in one["painted"].values())
+    model = VAE(d_z=2, hidden=(8,))
+    for made, surface in ((DigitExplorer(model, digits), "pad"), (LatentExplorer(model, digits), "plane")):
+        (one,) = measured(made.fragment())["explorers"]
+        assert set(one["painted"]) == {"slider", "button", surface}
+        assert all(times["inputs"] == 12 for times in one["painted"].values())
 
 
 def test_a_slow_button_is_found(measured, gap):

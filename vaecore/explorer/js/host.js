@@ -18,16 +18,22 @@ class View {
     this.model.save_changes();
   }
 
-  // Calls `draw` now, and once in the next frame after any of the named values has changed.
+  // Calls `draw` now, and once after each event that has changed any of the named values.
   watch(names, draw) {
-    let frame = 0;
-    const guarded = () => { frame = 0; this.guard(draw); };
-    const later = () => { frame ||= requestAnimationFrame(guarded); };
+    let waiting = false, ended = false;
+    const later = () => {
+      if (waiting) return;
+      waiting = true;
+      queueMicrotask(() => { // when all values of the event are set; the next frame then shows it
+        waiting = false;
+        if (!ended) this.guard(draw);
+      });
+    };
     for (const name of names) {
       this.model.on(`change:${name}`, later);
       this.cleanups.push(() => this.model.off(`change:${name}`, later));
     }
-    this.cleanups.push(() => cancelAnimationFrame(frame));
+    this.cleanups.push(() => { ended = true; });
     draw();
   }
 

@@ -2,15 +2,18 @@
 
 `python -m benchmarks.reproduce ablation` (or `table1`) makes every run of that table that is missing; `--summary`
 prints what there is beside the published figures. A run writes one JSON file into benchmarks/results; one that was
-killed goes on from its last epoch, kept in benchmarks/state.
+killed goes on from its last epoch, kept in benchmarks/state. `--jobs 4` makes four of a table's runs at a time, a
+thread each; and under torchrun the processes share one run's batches.
 """
 
 import argparse
 import json
 import os
+import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,10 +24,11 @@ from torch import Tensor
 
 from vaecore import checkpoints, data, evaluate, records
 from vaecore.m2 import M1M2, M2, semi_supervised_loss
-from vaecore.pretrained import fit_semi_supervised, pretrained, seen
+from vaecore.pretrained import fit_semi_supervised, pretrained, seen, some_rows
 from vaecore.splits import label_split
 from vaecore.train import fit, pick_device
 
+COMMAND = [sys.executable, "-m", "benchmarks.reproduce"]
 STATE = Path(__file__).parent / "state"
 PUBLISHED = {"m2": "M2", "m1m2": "M1+M2"}  # the names that the paper's table gives our rows
 
@@ -66,14 +70,13 @@ def apart(
     """J and the classifier take turns, a step each, as in the code of the source's [3]."""
     labelled, unlabelled = label_split(digits.y_train, labels, seed=draw)
     x_l, y_l = digits.x_train[labelled], digits.y_train[labelled]
-    counts, turns = dict(n_labelled=labels, n_unlabelled=len(unlabelled)), 0
+    counts = dict(n_labelled=labels, n_unlabelled=len(unlabelled))
+    turns = torch.zeros((), dtype=torch.int64, device=x_l.device)
 
     def loss(images: Tensor) -> Tensor:
-        nonlocal turns
-        turns += 1
-        some = torch.randperm(labels, device=x_l.device)[:100]
+        some = some_rows(x_l)
         (m2, x), y = seen(model, x_l[some]), y_l[some]
-        if turns % 2 == 0:
+        if turns.add_(1) % 2 == 0:
             return 0.1 * F.nll_loss(m2.log_q_y(x), y)
         return semi_supervised_loss(m2, x, y, seen(model, images)[1], alpha=0.0, **counts)
 
@@ -148,6 +151,8 @@ def run(name: str, labels: int, draw: int, device: str) -> Path:
         model = row.make(digits).to(digits.x_train.device)
     state = STATE / f"{path.stem}.safetensors"
     row.train(model, digits, labels, draw, checkpoint=state, **row.how)
+    if int(os.environ.get("RANK", 0)) > 0:  # one of several processes; the first writes
+        return path
     with evaluate.seeded(0, digits.x_test.device):
         x_test = data.binarize(digits.x_test)
     error = 100 * evaluate.classification_error(model, x_test, digits.y_test)
@@ -163,6 +168,20 @@ def run(name: str, labels: int, draw: int, device: str) -> Path:
     state.unlink()
     print(f"{path.name}: {error:.2f} %, {time.perf_counter() - start:.0f} s", flush=True)
     return path
+
+
+def run_all(jobs: list[tuple[str, int, int]], device: str, at_a_time: int) -> list[str]:
+    """Make these runs, each in a process of its own; one that fails stops no other. The commands of those that did."""
+    environment = os.environ | ({"OMP_NUM_THREADS": "1"} if at_a_time > 1 else {})
+
+    def one(job: tuple[str, int, int]) -> str:
+        name, labels, draw = job
+        command = [*COMMAND, name, "--labels", str(labels), "--draw", str(draw), "--device", device]
+        failed = subprocess.run(command, env=environment).returncode
+        return " ".join(["python", *command[1:]]) if failed else ""
+
+    with ThreadPoolExecutor(at_a_time) as pool:
+        return [command for command in pool.map(one, jobs) if command]
 
 
 def summary() -> list[dict]:
@@ -186,6 +205,7 @@ def main() -> None:
     parser.add_argument("--labels", type=int, choices=records.LABELS, default=100)
     parser.add_argument("--draw", type=int, default=0, help="the number of the label draw, also the run's seed")
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--jobs", type=int, default=1, metavar="K", help="make K of a table's runs at a time")
     parser.add_argument("--summary", action="store_true", help="print what the recorded runs came to")
     parser.add_argument("--json", action="store_true", help="the summary as JSON")
     args = parser.parse_args()
@@ -200,9 +220,14 @@ def main() -> None:
             )
     elif args.row is None:
         parser.error("name a row or a table, or ask for --summary.")
+    elif args.jobs < 1:
+        parser.error(f"--jobs must be at least 1; got {args.jobs}.")
+    elif args.row in TABLES:
+        failed = run_all(TABLES[args.row], args.device, args.jobs)
+        if failed:
+            raise SystemExit("\n".join(["These runs failed; started again, they go on:", *failed]))
     else:
-        for job in TABLES.get(args.row, [(args.row, args.labels, args.draw)]):
-            run(*job, args.device)
+        run(args.row, args.labels, args.draw, args.device)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import sys
 
 import pytest
 import torch
@@ -85,6 +86,35 @@ def test_a_killed_run_goes_on(results, packaged, monkeypatch):
     assert again["value"] == whole["value"]
 
 
+JOB = """
+import os, sys, time
+from pathlib import Path
+folder, (row, labels, draw) = Path(sys.argv[1]), sys.argv[2:7:2]
+folder.joinpath(draw).write_text(f"{row} {labels} {os.environ.get('OMP_NUM_THREADS')}")
+end = time.monotonic() + 20
+while draw in "01" and not all((folder / other).exists() for other in "01"):  # these two wait for each other
+    if time.monotonic() > end:
+        sys.exit("alone")
+    time.sleep(0.01)
+sys.exit(draw == "2")
+"""
+
+
+def test_jobs_run_side_by_side_and_one_that_fails_stops_no_other(tmp_path, monkeypatch):
+    monkeypatch.setattr(reproduce, "COMMAND", [sys.executable, "-c", JOB, str(tmp_path)])
+    jobs = [("m2", 600, draw) for draw in (2, 0, 1, 3)]
+    (failed,) = reproduce.run_all(jobs, "cpu", at_a_time=2)
+    assert failed.endswith("m2 --labels 600 --draw 2 --device cpu")
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == dict.fromkeys("0123", "m2 600 1")
+
+
+def test_a_failed_job_is_told(monkeypatch):
+    monkeypatch.setattr("sys.argv", ["reproduce", "ablation", "--jobs", "2"])
+    monkeypatch.setattr(reproduce, "run_all", lambda jobs, device, at_a_time: ["python -m that failed"])
+    with pytest.raises(SystemExit, match="that failed"):
+        reproduce.main()
+
+
 @pytest.mark.parametrize("path", RECORDS, ids=lambda path: path.stem)
 def test_recorded_runs_say_how_they_came_about(path):
     record = json.loads(path.read_text())
@@ -141,7 +171,7 @@ def test_the_paper_s_table_is_whole():
     assert set(reproduce.PUBLISHED.values()) <= set(records.PUBLISHED)
 
 
-@pytest.mark.parametrize("arguments", [[], ["m3"], ["m2", "--labels", "50"]])
+@pytest.mark.parametrize("arguments", [[], ["m3"], ["m2", "--labels", "50"], ["m2", "--jobs", "0"]])
 def test_bad_commands_are_refused(arguments, monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["reproduce", *arguments])
     with pytest.raises(SystemExit):

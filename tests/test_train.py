@@ -214,6 +214,19 @@ def test_weights_that_became_nan_are_never_saved(tmp_path):
     assert torch.isfinite(checkpoints.read(tmp_path / "run")[0]["model.weight"]).all()
 
 
+def test_every_epoch_has_an_order_and_noise_of_its_own(tmp_path):
+    model, orders, noise = small(), [], []
+
+    def loss(x):
+        orders.append(x[:, 0].tolist())
+        noise.append(torch.rand(()).item())
+        return -model.elbo(torch.zeros(len(x), 20)).mean()
+
+    fit(model, loss, torch.arange(50.0)[:, None], epochs=4, batch_size=50)
+    assert all(sorted(order) == list(range(50)) for order in orders)
+    assert len(set(map(tuple, orders))) == len(set(noise)) == 4
+
+
 def test_history_is_a_few_lines(tmp_path):
     history = train(small(), epochs=40)
     assert len(repr(history).splitlines()) <= 7 and "40 epochs in" in repr(history)
@@ -253,6 +266,10 @@ def test_schedules(tmp_path):
         (lambda: train(small(), schedule="step"), "schedule must be 'cosine' or 'constant'; got 'step'"),
         (lambda: train(small(), precision="fp8"), "precision must be .*'fp8'"),
         (lambda: fit(small(), lambda: 0, epochs=1), "at least one tensor"),
+        (
+            lambda: fit(small(), lambda x: 0, torch.zeros(2, 20), torch.zeros(3), epochs=1),
+            "one length; got 2 and 3 rows",
+        ),
         (lambda: fit(small(), lambda x: 0, torch.zeros(2, 20, device="meta"), epochs=1), "model is on cpu and .* meta"),
         (lambda: pick_device("cuda:77"), "device 'cuda:77' is not there; this machine has cpu"),
         (lambda: pick_device("gpu"), "device 'gpu' is not there"),

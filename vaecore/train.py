@@ -5,16 +5,17 @@ import math
 import os
 import sys
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 
 from . import checkpoints
-from .data import batches
-from .evaluate import rng_state, seeded, set_rng_state
+from .evaluate import seeded
 
 
 @dataclass
@@ -49,49 +50,139 @@ def fit(
     checkpoint: str | Path | None = None,
     data: str = "",
 ) -> History:
-    """Minimise loss(*batch), a scalar, by Adam over shuffled batches of the tensors; returns the History.
+    """Minimise loss(*batch), a scalar mean, by Adam over shuffled batches of the tensors; returns the History.
 
     `test` is called after each epoch, its value recorded. With `checkpoint`, every epoch is saved there (card:
     settings, `data`'s name, losses) and a killed run, started again, ends with the same weights. Runs under its own
     seed and leaves the caller's random state alone. Raises FloatingPointError where the loss is not finite.
+
+    On CUDA the step is recorded once and replayed, if the loss never makes the host wait; then what Python computes
+    in it, beside the tensors, stays as it was in the third step. Under torchrun the processes share every batch.
     """
     device = _check(model, tensors, epochs, batch_size, lr, schedule)
     precision = _precision(precision, model, device)
+    rank, n_processes = _join_processes(model, device, len(tensors[0]), batch_size)
     settings = dict(epochs=epochs, batch_size=batch_size, lr=lr, schedule=schedule, seed=seed, precision=precision)
-    settings |= dict(device=device.type, tensors=_fingerprint(tensors))
-    optimizer = torch.optim.Adam(model.parameters(), lr=lr, fused=True)
+    settings |= dict(device=device.type, tensors=_fingerprint(tensors), processes=n_processes)
     history = History(setting=f"{len(tensors[0]):,} images an epoch, on {device}, {precision}")
-    n_steps = -(-len(tensors[0]) // batch_size)
+    n_images, n_steps = len(tensors[0]), -(-len(tensors[0]) // batch_size)
+
+    # All that a step reads and writes lies on the device, so that a CUDA graph can hold the step.
+    done = torch.arange(epochs * n_steps, dtype=torch.float64) / (epochs * n_steps)
+    rates = lr * (0.5 * (1 + torch.cos(math.pi * done)) if schedule == "cosine" else torch.ones_like(done))
+    rates, rate = rates.float().to(device), torch.tensor(lr, device=device)
+    count = torch.zeros(1, dtype=torch.int64, device=device)  # of the steps that are done
+    order, losses = torch.zeros(n_images, dtype=torch.int64, device=device), torch.zeros(n_steps, device=device)
+    optimizer = torch.optim.Adam(model.parameters(), lr=rate, fused=True, capturable=device.type == "cuda")
+
+    def step(n_rows: int) -> None:
+        """One step on the next n_rows of the order or, of several processes, on this one's share of them."""
+        mine = torch.arange(rank, n_rows, n_processes, device=device)
+        rows = order.index_select(0, count % n_steps * batch_size + mine)
+        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+            # On uint8 index_select is many times as fast as tensor[rows].
+            value = loss(*(tensor.index_select(0, rows) for tensor in tensors)) * (len(mine) / n_rows)
+        optimizer.zero_grad()
+        value.backward()
+        if n_processes > 1:
+            for parameter in model.parameters():
+                distributed.all_reduce(parameter.grad)
+        rate.copy_(rates.index_select(0, count)[0])
+        optimizer.step()
+        losses.index_copy_(0, count % n_steps, value.detach().float().reshape(1))
+        count.add_(1)
+
+    sizes = [batch_size] * (n_images // batch_size) + [n_images % batch_size] * (n_images % batch_size > 0)
+    steps = {size: partial(step, size) for size in sizes}
+    if device.type == "cuda" and n_processes == 1:
+        steps = {size: Recorded(one, device) for size, one in steps.items()}
     with seeded(seed, device):
         if checkpoint is not None and Path(checkpoint).exists():
-            _resume(Path(checkpoint), model, optimizer, history, settings, device)
+            _resume(Path(checkpoint), model, optimizer, history, settings)
+        count.fill_(len(history.loss) * n_steps)
         with _progress(epochs * n_steps, len(history.loss) * n_steps) as bar:
             for epoch in range(len(history.loss), epochs):
                 start = time.perf_counter()
-                losses = torch.zeros(n_steps, device=device)
-                for step, batch in enumerate(batches(batch_size, *tensors)):
-                    if schedule == "cosine":
-                        done = (epoch * n_steps + step) / (epochs * n_steps)
-                        optimizer.param_groups[0]["lr"] = lr * 0.5 * (1 + math.cos(math.pi * done))
-                    with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-                        value = loss(*batch)
-                    optimizer.zero_grad()
-                    value.backward()
-                    optimizer.step()
-                    losses[step] = value.detach()
-                    bar.update()
+                with seeded(_seed(seed, epoch), device):
+                    torch.randperm(n_images, out=order)
+                with seeded(_seed(seed, epoch, rank), device):
+                    for size in sizes:
+                        steps[size]()
+                        bar.update()
+                if n_processes > 1:
+                    distributed.all_reduce(losses)
                 _stop_unless_finite(losses, model, epoch, checkpoint)
                 with seeded(seed, device):
                     history.test.append(math.nan if test is None else float(test()))
                 history.loss.append(losses.mean().item())
                 history.seconds.append(time.perf_counter() - start)
                 bar.set_postfix_str(f"epoch {epoch + 1}/{epochs}, loss {history.loss[-1]:.2f}")
-                if checkpoint is not None:
-                    state = _state(model, optimizer, device)
+                if checkpoint is not None and rank == 0:
                     untested = [None if math.isnan(value) else value for value in history.test]  # JSON has no nan
                     record = dict(loss=history.loss, test=untested, seconds=history.seconds)
-                    checkpoints.save(checkpoint, model, state, data=data, fit=settings, history=record)
+                    moments = _moments(model, optimizer)
+                    checkpoints.save(checkpoint, model, moments, data=data, fit=settings, history=record)
     return history
+
+
+class Recorded:
+    """A step that, after three calls, is replayed as one CUDA graph: the host sends one message for all its kernels.
+
+    The first three calls run it as it is; a step that makes the host wait (`.item()`, say) is run so for ever.
+    """
+
+    def __init__(self, step: Callable[[], None], device: torch.device) -> None:
+        self.step, self.device, self.graph = step, device, None
+        self.calls, self.waits = 0, False
+
+    def __call__(self) -> None:
+        if self.calls == 3 and not self.waits:
+            self.graph = torch.cuda.CUDAGraph()
+            with torch.cuda.device(self.device), torch.cuda.graph(self.graph):
+                self.step()  # recorded, not run
+        self.calls += 1
+        if self.graph is not None:
+            self.graph.replay()
+        elif self.calls <= 3:
+            self._watch()
+        else:
+            self.step()
+
+    def _watch(self) -> None:
+        """Runs the step beside the main stream, as a graph needs it, and notes whether it makes the host wait."""
+        stream, before = torch.cuda.Stream(self.device), torch.cuda.get_sync_debug_mode()
+        main = torch.cuda.current_stream(self.device)
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            torch.cuda.set_sync_debug_mode("warn")
+            try:
+                stream.wait_stream(main)
+                with torch.cuda.stream(stream):
+                    self.step()
+                main.wait_stream(stream)
+            finally:
+                torch.cuda.set_sync_debug_mode(before)
+        self.waits |= any("called a synchronizing" in str(warning.message) for warning in said)
+
+
+def _join_processes(model: nn.Module, device: torch.device, n_images: int, batch_size: int) -> tuple[int, int]:
+    """This process's number and how many train together, all from the weights of the first."""
+    n_processes = int(os.environ.get("WORLD_SIZE", 1))
+    if n_processes == 1:
+        return 0, 1
+    smallest = n_images % batch_size or batch_size
+    if min(smallest, batch_size) < n_processes:
+        raise ValueError(f"{n_processes} processes cannot share a batch of {smallest}; choose another batch_size.")
+    if not distributed.is_initialized():
+        distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    for tensor in model.state_dict().values():
+        distributed.broadcast(tensor, src=0)
+    return distributed.get_rank(), n_processes
+
+
+def _seed(*numbers: int) -> int:
+    """A seed of its own for every seed, epoch and process; so a resumed epoch needs no random state from before."""
+    return int.from_bytes(hashlib.sha256(repr(numbers).encode()).digest()[:4], "little")
 
 
 def pick_device(name: str = "auto") -> torch.device:
@@ -100,8 +191,9 @@ def pick_device(name: str = "auto") -> torch.device:
     Raises ValueError for one that is not there.
     """
     if name == "auto":
-        mps = torch.backends.mps.is_available()
-        return torch.device("cuda" if torch.cuda.is_available() else "mps" if mps else "cpu")
+        if torch.cuda.is_available():
+            return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))  # of a process that torchrun started
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
         device = torch.device(name)
         torch.zeros(1, device=device)
@@ -125,6 +217,9 @@ def _check(model, tensors, epochs, batch_size, lr, schedule) -> torch.device:
         raise ValueError(f"lr must be above 0 and finite; got {lr!r}.")
     if not tensors or len(tensors[0]) == 0:
         raise ValueError("fit needs at least one tensor of training data with at least one row.")
+    lengths = [f"{len(tensor):,}" for tensor in tensors]
+    if len(set(lengths)) > 1:
+        raise ValueError(f"the data tensors must have one length; got {' and '.join(lengths)} rows.")
     device = next(model.parameters()).device
     for tensor in tensors:
         if tensor.device != device:
@@ -157,15 +252,16 @@ def _stop_unless_finite(losses: Tensor, model: nn.Module, epoch: int, checkpoint
     raise FloatingPointError(f"{what}; {kept}; try a smaller lr.")
 
 
-def _state(model: nn.Module, optimizer: torch.optim.Optimizer, device: torch.device) -> dict[str, Tensor]:
-    """All that a resumed run needs beside the weights: Adam's moments and the random state."""
-    state = {f"rng.{name}": value for name, value in rng_state(device).items()}
-    for name, parameter in model.named_parameters():
-        state |= {f"adam.{name}.{key}": value for key, value in optimizer.state[parameter].items()}
-    return state
+def _moments(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """All that a resumed run needs beside the weights: what Adam keeps of each."""
+    return {
+        f"adam.{name}.{key}": value
+        for name, parameter in model.named_parameters()
+        for key, value in optimizer.state[parameter].items()
+    }
 
 
-def _resume(path: Path, model, optimizer, history: History, settings: dict, device: torch.device) -> None:
+def _resume(path: Path, model, optimizer, history: History, settings: dict) -> None:
     """Everything is compared first, so that a refused resume leaves the model as it was."""
     tensors, card = checkpoints.read(path)
     if "fit" not in card:
@@ -188,8 +284,6 @@ def _resume(path: Path, model, optimizer, history: History, settings: dict, devi
         optimizer.state[parameter] = {
             n.removeprefix(prefix): t.to(parameter.device) for n, t in tensors.items() if n.startswith(prefix)
         }
-    prefix = "state.rng."
-    set_rng_state({n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}, device)
 
 
 def _fingerprint(tensors: tuple[Tensor, ...]) -> str:

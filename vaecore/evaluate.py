@@ -115,33 +115,25 @@ def _parts(x: Tensor, y: Tensor | None, size: int):
 def seeded(seed: int, device: torch.device | str = "cpu"):
     """Within the block draws come from this seed; after it the caller's random state is as it was."""
     device = torch.device(device)
-    before = rng_state(device)
+    cuda, mps = device.type == "cuda", device.type == "mps"
+    before = torch.get_rng_state()
+    on_device = torch.cuda.get_rng_state(device) if cuda else torch.mps.get_rng_state() if mps else None
+    reseed(seed, device)
+    try:
+        yield
+    finally:
+        torch.set_rng_state(before)
+        if cuda:
+            torch.cuda.set_rng_state(on_device, device)
+        if mps:
+            torch.mps.set_rng_state(on_device)
+
+
+def reseed(seed: int, device: torch.device) -> None:
+    """From here on the CPU and this device, and no other, draw from the seed."""
     torch.default_generator.manual_seed(seed)  # torch.manual_seed would reseed every other device as well
     if device.type == "cuda":
         with torch.cuda.device(device):
             torch.cuda.manual_seed(seed)
     if device.type == "mps":
         torch.mps.manual_seed(seed)
-    try:
-        yield
-    finally:
-        set_rng_state(before, device)
-
-
-def rng_state(device: torch.device) -> dict[str, Tensor]:
-    """The random state of the CPU and, where that is another one, of the device."""
-    state = {"cpu": torch.get_rng_state()}
-    if device.type == "cuda":
-        state["cuda"] = torch.cuda.get_rng_state(device)
-    if device.type == "mps":
-        state["mps"] = torch.mps.get_rng_state()
-    return state
-
-
-def set_rng_state(state: dict[str, Tensor], device: torch.device) -> None:
-    """Back to what `rng_state` gave for this device."""
-    torch.set_rng_state(state["cpu"])
-    if device.type == "cuda":
-        torch.cuda.set_rng_state(state["cuda"], device)
-    if device.type == "mps":
-        torch.mps.set_rng_state(state["mps"])

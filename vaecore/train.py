@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, distributed, nn
 
 from . import checkpoints
-from .evaluate import seeded
+from .evaluate import reseed, seeded
 
 
 @dataclass
@@ -70,7 +70,8 @@ def fit(
     # All that a step reads and writes lies on the device, so that a CUDA graph can hold the step.
     done = torch.arange(epochs * n_steps, dtype=torch.float64) / (epochs * n_steps)
     rates = lr * (0.5 * (1 + torch.cos(math.pi * done)) if schedule == "cosine" else torch.ones_like(done))
-    rates, rate = rates.float().to(device), torch.tensor(lr, device=device)
+    rates = rates.to(device, torch.float64 if device.type == "cpu" else torch.float32)  # as fused Adam reads it
+    rate = rates[0].clone()
     count = torch.zeros(1, dtype=torch.int64, device=device)  # of the steps that are done
     order, losses = torch.zeros(n_images, dtype=torch.int64, device=device), torch.zeros(n_steps, device=device)
     optimizer = torch.optim.Adam(model.parameters(), lr=rate, fused=True, capturable=device.type == "cuda")
@@ -86,7 +87,8 @@ def fit(
         value.backward()
         if n_processes > 1:
             for parameter in model.parameters():
-                distributed.all_reduce(parameter.grad)
+                if parameter.grad is not None:
+                    distributed.all_reduce(parameter.grad)
         rate.copy_(rates.index_select(0, count)[0])
         optimizer.step()
         losses.index_copy_(0, count % n_steps, value.detach().float().reshape(1))
@@ -96,32 +98,32 @@ def fit(
     steps = {size: partial(step, size) for size in sizes}
     if device.type == "cuda" and n_processes == 1:
         steps = {size: Recorded(one, device) for size, one in steps.items()}
-    with seeded(seed, device):
-        if checkpoint is not None and Path(checkpoint).exists():
-            _resume(Path(checkpoint), model, optimizer, history, settings)
-        count.fill_(len(history.loss) * n_steps)
-        with _progress(epochs * n_steps, len(history.loss) * n_steps) as bar:
-            for epoch in range(len(history.loss), epochs):
-                start = time.perf_counter()
-                with seeded(_seed(seed, epoch), device):
-                    torch.randperm(n_images, out=order)
-                with seeded(_seed(seed, epoch, rank), device):
-                    for size in sizes:
-                        steps[size]()
-                        bar.update()
-                if n_processes > 1:
-                    distributed.all_reduce(losses)
-                _stop_unless_finite(losses, model, epoch, checkpoint)
-                with seeded(seed, device):
-                    history.test.append(math.nan if test is None else float(test()))
-                history.loss.append(losses.mean().item())
-                history.seconds.append(time.perf_counter() - start)
-                bar.set_postfix_str(f"epoch {epoch + 1}/{epochs}, loss {history.loss[-1]:.2f}")
-                if checkpoint is not None and rank == 0:
-                    untested = [None if math.isnan(value) else value for value in history.test]  # JSON has no nan
-                    record = dict(loss=history.loss, test=untested, seconds=history.seconds)
-                    moments = _moments(model, optimizer)
-                    checkpoints.save(checkpoint, model, moments, data=data, fit=settings, history=record)
+    if checkpoint is not None and Path(checkpoint).exists():
+        _resume(Path(checkpoint), model, optimizer, history, settings)
+    count.fill_(len(history.loss) * n_steps)
+    with _progress(epochs * n_steps, len(history.loss) * n_steps) as bar:
+        for epoch in range(len(history.loss), epochs):
+            start = time.perf_counter()
+            with seeded(_seed(seed, epoch), device):
+                torch.randperm(n_images, out=order)
+                if rank > 0:  # one order for all, and noise of its own for each
+                    reseed(_seed(seed, epoch, rank), device)
+                for size in sizes:
+                    steps[size]()
+                    bar.update()
+            if n_processes > 1:
+                distributed.all_reduce(losses)
+            _stop_unless_finite(losses, model, epoch, checkpoint)
+            with seeded(seed, device):
+                history.test.append(math.nan if test is None else float(test()))
+            history.loss.append(losses.mean().item())
+            history.seconds.append(time.perf_counter() - start)
+            bar.set_postfix_str(f"epoch {epoch + 1}/{epochs}, loss {history.loss[-1]:.2f}")
+            if checkpoint is not None and rank == 0:
+                untested = [None if math.isnan(value) else value for value in history.test]  # JSON has no nan
+                record = dict(loss=history.loss, test=untested, seconds=history.seconds)
+                moments = _moments(model, optimizer)
+                checkpoints.save(checkpoint, model, moments, data=data, fit=settings, history=record)
     return history
 
 
@@ -180,9 +182,9 @@ def _join_processes(model: nn.Module, device: torch.device, n_images: int, batch
     return distributed.get_rank(), n_processes
 
 
-def _seed(*numbers: int) -> int:
-    """A seed of its own for every seed, epoch and process; so a resumed epoch needs no random state from before."""
-    return int.from_bytes(hashlib.sha256(repr(numbers).encode()).digest()[:4], "little")
+def _seed(seed: int, epoch: int, rank: int = 0) -> int:
+    """Another one for every epoch and process, so that a resumed run needs no random state from before."""
+    return seed + 1_000_003 * (epoch + 10_007 * rank)
 
 
 def pick_device(name: str = "auto") -> torch.device:

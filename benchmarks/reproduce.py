@@ -20,15 +20,16 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from vaecore import checkpoints, data, evaluate, records
 from vaecore.m2 import M1M2, M2, semi_supervised_loss
-from vaecore.pretrained import fit_semi_supervised, pretrained, seen, some_rows
+from vaecore.pretrained import fit_semi_supervised, pretrained, seen, some_rows, vae_loss
 from vaecore.splits import label_split
 from vaecore.train import fit, pick_device
+from vaecore.vae import VAE
 
-COMMAND = [sys.executable, "-m", "benchmarks.reproduce"]
+PYTHON = [sys.executable]
 STATE = Path(__file__).parent / "state"
 PUBLISHED = {"m2": "M2", "m1m2": "M1+M2"}  # the names that the paper's table gives our rows
 
@@ -102,13 +103,34 @@ def on_features(kind: type[M2]) -> Callable[[data.Digits], M1M2]:
     return make
 
 
+def without_labels(model: VAE, digits: data.Digits, labels: None, draw: int, **how) -> None:
+    """Trains a VAE on all images."""
+    fit(model, lambda images: vae_loss(model, data.binarize(images)), digits.x_train, seed=draw, **how)
+
+
+def error(model: M2 | M1M2, digits: data.Digits) -> float:
+    return 100 * evaluate.classification_error(model, test_bits(digits), digits.y_test)
+
+
+def test_elbo(model: VAE, digits: data.Digits) -> float:
+    return evaluate.elbo(model, test_bits(digits)).mean().item()
+
+
+def test_bits(digits: data.Digits) -> Tensor:
+    with evaluate.seeded(0, digits.x_test.device):
+        return data.binarize(digits.x_test)
+
+
 @dataclass(frozen=True)
 class Row:
-    """How a row's model is made and trained; its value is the test error in per cent."""
+    """How a row's model is made, trained and measured on the test images; `labelled` rows see some of the labels."""
 
-    make: Callable[[data.Digits], M2 | M1M2]
+    make: Callable[[data.Digits], nn.Module]
     train: Callable[..., None]
     how: dict
+    measure: Callable[[nn.Module, data.Digits], float] = error
+    unit: str = "test error in per cent"
+    labelled: bool = True
 
 
 LONG = dict(epochs=250, batch_size=500, precision="bf16")
@@ -128,6 +150,15 @@ for base, make, whole, alone, how in (
         f"{base}_apart": Row(make(M2), apart, how),
         alone: Row(make(M2), classifier_only, ALONE),
     }
+for precision in ("fp32", "bf16"):
+    ROWS[f"m1_{precision}"] = Row(
+        lambda digits: VAE(d_z=50, hidden=(500, 500)),
+        without_labels,
+        dict(epochs=15, precision=precision),
+        measure=test_elbo,
+        unit="test ELBO in nats",
+        labelled=False,
+    )
 DRAWS = {100: 5, 600: 3, 1000: 3, 3000: 3}
 ABLATION = ("short", "no_entropy", "no_alpha", "sampled_y", "apart")
 TABLES = {
@@ -135,12 +166,19 @@ TABLES = {
     "ablation": [
         (row, 100, draw) for draw in range(3) for row in [f"m1m2_{part}" for part in ABLATION] + ["m1_classifier"]
     ],
+    "precision": [(row, None, draw) for draw in range(5) for row in ("m1_fp32", "m1_bf16")],
 }
 
 
-def run(name: str, labels: int, draw: int, device: str) -> Path:
+def command(name: str, labels: int | None, draw: int, device: str) -> list[str]:
+    """The words behind `python` that make this run."""
+    with_labels = [] if labels is None else ["--labels", str(labels)]
+    return ["-m", "benchmarks.reproduce", name, *with_labels, "--draw", str(draw), "--device", device]
+
+
+def run(name: str, labels: int | None, draw: int, device: str) -> Path:
     """Make one run and write its record; the path of the record, or of the one that is there already."""
-    path = records.RESULTS / f"{name}-{labels}-{draw}.json"
+    path = records.RESULTS / f"{records.stem(name, labels, draw)}.json"
     if path.exists():
         return path
     row, made_by, start = ROWS[name], checkpoints.provenance(), time.perf_counter()
@@ -153,12 +191,10 @@ def run(name: str, labels: int, draw: int, device: str) -> Path:
     row.train(model, digits, labels, draw, checkpoint=state, **row.how)
     if int(os.environ.get("RANK", 0)) > 0:  # one of several processes; the first writes
         return path
-    with evaluate.seeded(0, digits.x_test.device):
-        x_test = data.binarize(digits.x_test)
-    error = 100 * evaluate.classification_error(model, x_test, digits.y_test)
+    value = row.measure(model, digits)
     seconds = sum(checkpoints.read(state)[1]["history"]["seconds"])
-    record = dict(row=name, labels=labels, draw=draw, seed=draw, value=error, unit="test error in per cent")
-    record |= dict(command=f"python -m benchmarks.reproduce {name} --labels {labels} --draw {draw} --device {device}")
+    record = dict(row=name, labels=labels, draw=draw, seed=draw, value=value, unit=row.unit)
+    record |= dict(command=" ".join(["python", *command(name, labels, draw, device)]))
     record |= dict(device=str(digits.x_train.device), threads=torch.get_num_threads(), data=str(digits))
     record |= dict(seconds=round(seconds), settings=row.how) | made_by
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -166,33 +202,34 @@ def run(name: str, labels: int, draw: int, device: str) -> Path:
     part.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     os.replace(part, path)
     state.unlink()
-    print(f"{path.name}: {error:.2f} %, {time.perf_counter() - start:.0f} s", flush=True)
+    print(f"{path.name}: {value:.2f} ({row.unit}), {time.perf_counter() - start:.0f} s", flush=True)
     return path
 
 
-def run_all(jobs: list[tuple[str, int, int]], device: str, at_a_time: int) -> list[str]:
+def run_all(jobs: list[tuple[str, int | None, int]], device: str, at_a_time: int) -> list[str]:
     """Make these runs, each in a process of its own; one that fails stops no other. The commands of those that did."""
     environment = os.environ | ({"OMP_NUM_THREADS": "1"} if at_a_time > 1 else {})
 
-    def one(job: tuple[str, int, int]) -> str:
-        name, labels, draw = job
-        command = [*COMMAND, name, "--labels", str(labels), "--draw", str(draw), "--device", device]
-        failed = subprocess.run(command, env=environment).returncode
-        return " ".join(["python", *command[1:]]) if failed else ""
+    def one(job: tuple[str, int | None, int]) -> str:
+        words = command(*job, device)
+        failed = subprocess.run([*PYTHON, *words], env=environment).returncode
+        return " ".join(["python", *words]) if failed else ""
 
     with ThreadPoolExecutor(at_a_time) as pool:
-        return [command for command in pool.map(one, jobs) if command]
+        return [failed for failed in pool.map(one, jobs) if failed]
 
 
 def summary() -> list[dict]:
     """One entry for each row and number of labels of which there are runs."""
     entries = []
     for name in ROWS:
-        for i, labels in enumerate(records.LABELS):
+        for labels in records.LABELS if ROWS[name].labelled else [None]:
             runs, result = records.runs(name, labels), records.result(name, labels)
             if result is None:
                 continue
-            published = records.PUBLISHED[PUBLISHED[name]][i] if name in PUBLISHED else None
+            published = None
+            if name in PUBLISHED:
+                published = records.PUBLISHED[PUBLISHED[name]][records.LABELS.index(labels)]
             std = result.std if result.n > 1 else None  # JSON has no nan
             entry = dict(row=name, labels=labels, runs=result.n, mean=result.mean, std=std, published=published)
             entries.append(entry | dict(commits=sorted({r["commit"] for r in runs})))
@@ -215,9 +252,8 @@ def main() -> None:
     elif args.summary:
         for entry in summary():
             published = "" if entry["published"] is None else f"published {entry['published']}"
-            print(
-                f"{entry['row']:20} N={entry['labels']:<5} {records.cell(entry['row'], entry['labels']):24} {published}"
-            )
+            labels = "" if entry["labels"] is None else f"N={entry['labels']}"
+            print(f"{entry['row']:20} {labels:7} {records.cell(entry['row'], entry['labels']):24} {published}")
     elif args.row is None:
         parser.error("name a row or a table, or ask for --summary.")
     elif args.jobs < 1:
@@ -227,7 +263,7 @@ def main() -> None:
         if failed:
             raise SystemExit("\n".join(["These runs failed; started again, they go on:", *failed]))
     else:
-        run(args.row, args.labels, args.draw, args.device)
+        run(args.row, args.labels if ROWS[args.row].labelled else None, args.draw, args.device)
 
 
 if __name__ == "__main__":

@@ -22,11 +22,16 @@ PUBLISHED = {
 }
 
 
+def stem(row: str, labels: int | None, draw: int) -> str:
+    """The name of a run's file, less .json; a row that sees no labels has none in it."""
+    return f"{row}-{draw}" if labels is None else f"{row}-{labels}-{draw}"
+
+
 def runs(row: str, labels: int | None = None) -> list[dict]:
     """The records of a row's runs, in the order of their draws; with `labels`, of those with so many labels.
 
-    A record holds `value` (an error in per cent, or nats) and how it came about: command, commit, seed, device,
-    seconds, data and settings.
+    A record holds `value` and its `unit` (an error in per cent, or nats), and how it came about: command, commit, seed,
+    device, seconds, data and settings.
     """
     everything = (json.loads(path.read_text(encoding="utf-8")) for path in RESULTS.glob("*.json"))
     found = [run for run in everything if run["row"] == row and labels in (None, run["labels"])]

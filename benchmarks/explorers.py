@@ -23,7 +23,7 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, Locator, Page, sync_playwright
 
-from vaecore import checkpoints
+from vaecore import checkpoints, records
 from vaecore.explorer.base import JAVASCRIPT
 
 from . import chromium
@@ -260,9 +260,7 @@ def main() -> None:
         record = dict(machine=machine(browser), bars=TIMES | SIZES) | found | made_by
         browser.close()
     record |= dict(command="python -m benchmarks.explorers", seconds=round(time.perf_counter() - start))
-    part = args.json.with_suffix(".part")
-    part.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    os.replace(part, args.json)
+    records.write(args.json, record)
     print(table(found))
     sys.exit("\n".join(faults(found)) or None)
 

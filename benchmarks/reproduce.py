@@ -197,10 +197,7 @@ def run(name: str, labels: int | None, draw: int, device: str) -> Path:
     record |= dict(command=" ".join(["python", *command(name, labels, draw, device)]))
     record |= dict(device=str(digits.x_train.device), threads=torch.get_num_threads(), data=str(digits))
     record |= dict(seconds=round(seconds), settings=row.how) | made_by
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    os.replace(part, path)
+    records.write(path, record)
     state.unlink()
     print(f"{path.name}: {value:.2f} ({row.unit}), {time.perf_counter() - start:.0f} s", flush=True)
     return path

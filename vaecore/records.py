@@ -1,6 +1,7 @@
 """What was published, and what our recorded runs came to: one JSON file a run, written by `benchmarks.reproduce`."""
 
 import json
+import os
 from pathlib import Path
 
 from .evaluate import Spread, spread
@@ -27,6 +28,15 @@ def stem(row: str, labels: int | None, draw: int) -> str:
     return f"{row}-{draw}" if labels is None else f"{row}-{labels}-{draw}"
 
 
+def write(path: Path, record: dict) -> None:
+    """The record as JSON; the file appears whole or not at all."""
+    text = json.dumps(record, indent=1, sort_keys=True, allow_nan=False) + "\n"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(f".{os.getpid()}.part")
+    part.write_text(text, encoding="utf-8")
+    os.replace(part, path)
+
+
 def runs(row: str, labels: int | None = None) -> list[dict]:
     """The records of a row's runs, in the order of their draws; with `labels`, of those with so many labels.
 
@@ -34,7 +44,7 @@ def runs(row: str, labels: int | None = None) -> list[dict]:
     device, seconds, data and settings.
     """
     everything = (json.loads(path.read_text(encoding="utf-8")) for path in RESULTS.glob("*.json"))
-    found = [run for run in everything if run["row"] == row and labels in (None, run["labels"])]
+    found = [run for run in everything if run.get("row") == row and labels in (None, run["labels"])]
     return sorted(found, key=lambda run: (run["labels"], run["draw"]))
 
 
@@ -42,6 +52,11 @@ def result(row: str, labels: int | None = None) -> Spread | None:
     """Mean, standard deviation and number of a row's runs; None where there is none yet."""
     found = runs(row, labels)
     return spread(run["value"] for run in found) if found else None
+
+
+def speed() -> dict:
+    """What `python -m benchmarks.speed` measured: images a second of each way to train, their ratios, the machine."""
+    return json.loads((RESULTS / "speed.json").read_text(encoding="utf-8"))
 
 
 def cell(row: str, labels: int | None = None) -> str:

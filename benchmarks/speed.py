@@ -7,7 +7,10 @@ without one of them its rows are left out.
 """
 
 import argparse
+import contextlib
+import io
 import json
+import logging
 import math
 import os
 import platform
@@ -171,8 +174,6 @@ def pyro_loop(svi, images: Tensor, batch_size: int) -> Variant:
 
 def pythae_m1(images: Tensor) -> Variant:
     """pythae's VAE and its trainer, with our nets; a trainer has its own sanity check, which is not timed."""
-    import logging
-
     from pythae.data.datasets import BaseDataset
     from pythae.models import VAE as PythaeVAE
     from pythae.models import VAEConfig
@@ -180,7 +181,6 @@ def pythae_m1(images: Tensor) -> Variant:
     from pythae.models.nn import BaseDecoder, BaseEncoder
     from pythae.trainers import BaseTrainer, BaseTrainerConfig
 
-    logging.getLogger("pythae").setLevel(logging.ERROR)
     nets, clock = VAE(**M1), Clock(images.device)
 
     class Encoder(BaseEncoder):
@@ -205,7 +205,8 @@ def pythae_m1(images: Tensor) -> Variant:
 
     def train(n: int) -> float:
         x = torch.cat(float_batches(images, n, n))
-        with tempfile.TemporaryDirectory() as folder:
+        logging.disable(logging.WARNING)
+        with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(io.StringIO()):
             settings = BaseTrainerConfig(folder, num_epochs=1, learning_rate=1e-3, per_device_train_batch_size=M1_BATCH)
             settings.no_cuda = images.device.type == "cpu"
             trainer = BaseTrainer(model, BaseDataset(x, torch.zeros(n)), training_config=settings)
@@ -432,6 +433,34 @@ def peak_memory() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # macOS counts in bytes
 
 
+def side_by_side(quick: bool) -> dict:
+    """Images a second of one training alone, and of each of two at the same time, by how the threads are chosen."""
+    seconds = 1 if quick else 6
+
+    def together(n: int, environment: dict) -> float:
+        code = [sys.executable, "-c", BESIDE.format(seconds=seconds)]
+        options = dict(env=os.environ | environment, stdout=subprocess.PIPE, text=True)
+        running = [subprocess.Popen(code, **options) for _ in range(n)]
+        return statistics.mean(float(process.communicate()[0]) for process in running)
+
+    half = str(max(1, (os.cpu_count() or 1) // 2))
+    ways = dict(all_cores={}, all_cores_passive={"OMP_WAIT_POLICY": "PASSIVE"}, half={"OMP_NUM_THREADS": half})
+    return {way: dict(alone=round(together(1, env)), beside=round(together(2, env))) for way, env in ways.items()}
+
+
+BESIDE = """
+import statistics, time
+from benchmarks import speed
+images = speed.data.mnist().x_train
+train = speed.ours(speed.VAE(**speed.M1), speed.bits_loss, images, speed.M1_BATCH, "auto")
+train(2_560)
+end, rates = time.monotonic() + {seconds}, []
+while time.monotonic() < end:
+    rates.append(2_560 / train(2_560))
+print(statistics.median(rates))
+"""
+
+
 def start_up(rounds: int) -> dict:
     """Seconds that Python takes to import torch, and all of vaecore that trains or is asked to on top of it."""
     modules = "data, distributions, evaluate, m2, pretrained, records, splits, train, vae"
@@ -496,6 +525,7 @@ def main() -> None:
         m1=lambda: m1(digits.x_train, root, args.quick),
         m2=lambda: m2(digits.x_train, args.quick),
         scaling=lambda: scaling(digits.x_train, args.quick),
+        **({} if device.type != "cpu" else dict(side_by_side=lambda: side_by_side(args.quick))),
         start_up=lambda: start_up(3 if args.quick else 7),
         **({} if args.quick else dict(quality=lambda: quality(digits))),
     )

@@ -242,6 +242,26 @@ def test_progress_bar_only_where_somebody_watches(monkeypatch, capsys, built, te
     assert ("step" in seen.err) == shown and seen.out == ""
 
 
+@pytest.mark.parametrize(
+    ("notebook", "said", "before", "after"), [(1, "", 4, 2), (0, "", 4, 4), (1, "4", 4, 4), (1, "", 1, 1)]
+)
+def test_a_notebook_leaves_half_of_the_cores(monkeypatch, notebook, said, before, after):
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    monkeypatch.delitem(sys.modules, "ipykernel", raising=False)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if notebook:
+        monkeypatch.setitem(sys.modules, "ipykernel", None)
+    if said:
+        monkeypatch.setenv("OMP_NUM_THREADS", said)
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(before)
+        train(small(), epochs=1)
+        assert torch.get_num_threads() == after
+    finally:
+        torch.set_num_threads(threads)
+
+
 def test_schedules(tmp_path):
     """A cosine from lr to (nearly) nothing, or lr all along, seen through the steps of a loss with gradient one."""
     for schedule, expected in (("constant", [1.0, 1.0, 1.0, 1.0]), ("cosine", [1.0, 0.853553, 0.5, 0.146447])):

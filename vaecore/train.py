@@ -61,6 +61,7 @@ def fit(
     """
     device = _check(model, tensors, epochs, batch_size, lr, schedule)
     precision = _precision(precision, model, device)
+    _leave_room()
     rank, n_processes = _join_processes(model, device, len(tensors[0]), batch_size)
     settings = dict(epochs=epochs, batch_size=batch_size, lr=lr, schedule=schedule, seed=seed, precision=precision)
     settings |= dict(device=device.type, tensors=_fingerprint(tensors), processes=n_processes)
@@ -238,6 +239,15 @@ def _precision(name: str, model: nn.Module, device: torch.device) -> str:
     width = max((min(p.shape) for p in model.parameters() if p.ndim == 2), default=0)
     native = device.type == "cpu" and getattr(torch.cpu, "get_capabilities", dict)().get("avx512_bf16", False)
     return "bf16" if native and width >= 256 else "fp32"
+
+
+def _leave_room() -> None:
+    """In a notebook at most half of the cores, so that a second one beside it does not slow both to a crawl.
+
+    That is what happens where threads outnumber cores: they wait for each other in turns. $OMP_NUM_THREADS is obeyed.
+    """
+    if "ipykernel" in sys.modules and "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(min(torch.get_num_threads(), max(1, (os.cpu_count() or 1) // 2)))
 
 
 def _stop_unless_finite(losses: Tensor, model: nn.Module, epoch: int, checkpoint: str | Path | None) -> None:

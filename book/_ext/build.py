@@ -118,8 +118,8 @@ def surroundings(target):
     profile.joinpath("ipython_kernel_config.py").write_text(quiet + "\n")
     environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONWARNINGS", "MPLBACKEND")}
     ours = {"VAECORE_BUILD": "1", "PYTHONHASHSEED": "0", "JUPYTER_PREFER_ENV_PATH": "1"}
-    # a waiting thread that spins makes training many times as slow where another program runs
-    ours["OMP_WAIT_POLICY"] = "PASSIVE"
+    # threads that outnumber the cores, for another program runs as well, make training many times as slow
+    ours["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // 2))
     return {**environment, **ours, "IPYTHONDIR": str(profile.parent)}
 
 

@@ -491,3 +491,9 @@ def test_what_an_explorer_sends_is_json(digits):
     for make in MAKERS.values():
         one = make(digits)
         json.dumps(one.settings, allow_nan=False)
+
+
+@pytest.mark.parametrize("kind", [base.Explorer, explorer.digits.DigitPad])
+def test_a_kind_without_a_static_picture_makes_no_explorer(kind):
+    with pytest.raises(TypeError, match=r"abstract method.*static"):
+        kind("A kind", {}, {})

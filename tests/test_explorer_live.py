@@ -210,14 +210,18 @@ def test_two_views_stay_together(lab):
 
 
 def test_a_slider_of_ipywidgets_is_linked_both_ways(lab):
+    values = "print(round(slider.value, 6), [round(v, 6) for v in linked.z])"
+    readout = lab.page.locator(".widget-slider .widget-readout")
     lab.run("slider.value = 1.5")
     wait_for_sliders(lab, LINKED, [1.5, 0])
+    assert lab.run(values) == "1.5 [1.5, 0.0]"
     press(lab, LINKED, "ArrowRight", 1)
-    lab.wait_for("round(slider.value, 6)", "1.51")
     lab.wait_until("() => document.querySelector('.widget-slider .widget-readout').textContent === '1.51'")
+    assert lab.run(values) == "1.51 [1.51, 0.0]"
     lab.page.locator(".widget-slider [role=slider]").focus()
     lab.page.keyboard.press("ArrowLeft")
     wait_for_sliders(lab, LINKED, [1.5, 0])
+    assert lab.run(values) == "1.5 [1.5, 0.0]" and readout.inner_text() == "1.50"
 
 
 def test_the_kernel_decodes_where_the_page_cannot(lab):
@@ -298,8 +302,12 @@ def test_a_digit_drawn_by_mouse_is_read_in_python(pads):
     pads.page.mouse.move(box["x"] + 0.45 * box["width"], box["y"] + 0.8 * box["height"], steps=6)
     pads.page.mouse.up()
     pads.wait_for("m2.classify(drawn.bits).item()", "1")  # a stroke from above is a one
+    assert caption(pads, 2) == "a drawing"
     pads.run("drawn.epsilon = [1, -1]")
     pads.wait_until("() => document.querySelectorAll('.vae-live')[2].innerText.includes('\u22121.00')")
+    outputs = pads.page.locator(".vae-live").nth(2).locator(".vae-sliders output")
+    assert outputs.all_inner_texts() == ["1.00", "\u22121.00"]
+    assert pads.run("print(m2.classify(drawn.bits).item(), drawn.epsilon)") == "1 [1.0, -1.0]"
 
 
 def test_the_others_answer_python_and_tell_it(pads):

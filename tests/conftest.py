@@ -33,6 +33,22 @@ def digits():
 
 
 @pytest.fixture(scope="session")
+def flat(digits):
+    """The book's VAE of two latents."""
+    from vaecore import pretrained
+
+    return pretrained.pretrained("m1-2d", digits)
+
+
+@pytest.fixture(scope="session")
+def decoded(flat):
+    """What its decoder makes of z, by PyTorch: 784 numbers."""
+    import torch
+
+    return lambda *z: flat.decode(torch.tensor([z])).mean[0].detach()
+
+
+@pytest.fixture(scope="session")
 def cold_build(browser) -> subprocess.CompletedProcess:
     """The build from nothing, into a folder of its own: all chapters executed, every warning an error.
 

@@ -1,11 +1,15 @@
-"""Pages with explorers for the tests: one of each kind, light and dark pages, and what stands on their canvases."""
+"""Explorers for the tests, one of each kind, with the book's models or small ones; their pages, and what these show."""
 
+import base64
 from pathlib import Path
 
 import torch
 from torch.distributions import Normal
 
 from vaecore import explorer, pretrained
+from vaecore.m2 import M2
+from vaecore.splits import pixel_split
+from vaecore.vae import VAE, Regressor
 
 BOOK = (Path(__file__).parents[1] / "book" / "_assets" / "vaebook.css").read_text(encoding="utf-8")
 INKS = dict(light="rgb(34, 40, 50)", dark="rgb(206, 214, 221)")  # of the page's text
@@ -16,6 +20,7 @@ PAGE = (
     "<style>{style} html {{ color-scheme: {theme}; }} body {{ background: {ground}; color: {ink}; }}</style>"
     "<body><main><h1>Explorers</h1>{body}</main>"
 )
+GRID = torch.linspace(-12, 12, 481, dtype=torch.float64)  # of the gap viewer
 ROUNDED = 1e-3 + 0.5 / 255  # how far a pixel may be from PyTorch's: weights of float16, and whole grey levels
 VIEW = "document.querySelector('.vae-explorer').vaecore"
 CHANGE = f"([name, value]) => {VIEW}.set(name, value)"
@@ -61,6 +66,36 @@ MAKERS = {
 }
 
 
+def log_normal(z: torch.Tensor, mu: float = 0.0, sigma: float = 1.0) -> torch.Tensor:
+    return Normal(mu, sigma).log_prob(z)
+
+
+def small_vae(d_z: int = 2, **sizes) -> VAE:
+    torch.manual_seed(0)
+    return VAE(d_z=d_z, hidden=(8,), **sizes)
+
+
+def small_m2(**sizes) -> M2:
+    torch.manual_seed(0)
+    return M2(**(dict(d_z=3, hidden=(8,)) | sizes))
+
+
+def _small_completer(digits) -> explorer.CompletionExplorer:
+    d_y, d_x = map(len, pixel_split("left"))
+    models = {"left": small_vae(3, d_x=d_x, d_y=d_y)}
+    regressors = {"left": Regressor(d_x, d_y, hidden=(8,))}
+    return explorer.CompletionExplorer(models, digits, regressors=regressors)
+
+
+SMALL = {
+    "latent": lambda digits: explorer.LatentExplorer(small_vae(), digits),
+    "digit": lambda digits: explorer.DigitExplorer(small_vae(), digits),
+    "classes": lambda digits: explorer.ClassesExplorer(small_m2(), digits),
+    "analogies": lambda digits: explorer.AnalogiesExplorer(small_m2(), digits),
+    "completion": _small_completer,
+}
+
+
 def change(page, **values) -> None:
     """Sets values as a hand does, one after the other, and waits until they are painted."""
     for pair in values.items():
@@ -70,6 +105,11 @@ def change(page, **values) -> None:
 
 def value(page, name: str):
     return page.evaluate(f"{VIEW}.get('{name}')")
+
+
+def image_of(page) -> torch.Tensor:
+    """The drawing on the page's pad, uint8 (784,)."""
+    return torch.tensor(list(base64.b64decode(value(page, "drawing"))), dtype=torch.uint8)
 
 
 def two_frames(page) -> None:

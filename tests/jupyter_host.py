@@ -1,20 +1,24 @@
 """A Jupyter server of our own, and a notebook in a real browser: JupyterLab, or the classic notebook."""
 
 import contextlib
+import json
 import os
 import re
 import socket
 import subprocess
+import sys
 import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import nbformat
+import torch
 from conftest import ROOT
 from playwright.sync_api import Browser, Page
 
 TOKEN = "local"
+NAME = "explorers.ipynb"
 SECONDS = 90  # the longest that anything here waits for
 
 # runs code in the notebook's kernel, as one more cell would, and gives what it printed, or its error
@@ -32,6 +36,44 @@ RUN_IN_CLASSIC = """code => new Promise(done => {
     const status = ({ content }) => { if (content.execution_state === "idle") done(out); };
     Jupyter.notebook.kernel.execute(code, { iopub: { output, status } });
 })"""
+# the first cell of both hosts: an explorer whose z is followed
+EXPLORER = """import ipywidgets
+import torch
+from ipywidgets import FloatSlider, VBox
+from traitlets import link
+from vaecore import data, pretrained
+from vaecore.explorer import LatentExplorer
+digits = data.mnist(root=pretrained.PACKAGED)
+model = pretrained.pretrained("m1-2d", digits)
+explorer = LatentExplorer(model, digits)
+seen = []
+explorer.observe(lambda change: seen.append(change.new), "z")
+explorer"""
+# of the n-th explorer: the numbers that its sliders for z show, and its digit's pixels, white 0 and black 1
+SLIDERS = """n => [...document.querySelectorAll(".vae-live")[n].querySelectorAll(".vae-sliders > div")].map(row => {
+    const shown = Number(row.querySelector("output").textContent.replace("\u2212", "-"));
+    return Number(row.querySelector("input").value) === shown ? shown : "moving";
+})"""
+PIXELS = """n => {
+    const canvas = document.querySelectorAll(".vae-live")[n].querySelector("canvas.vae-digit");
+    const { data } = canvas.getContext("2d").getImageData(0, 0, 28, 28);
+    return Array.from({ length: 784 }, (_, i) => 1 - data[4 * i] / 255);
+}"""
+LAB = (
+    "jupyterlab",
+    "--expose-app-in-browser",
+    "--ServerApp.port_retries=0",
+    f"--IdentityProvider.token={TOKEN}",
+    "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+    "--LabApp.news_url=None",
+    "--LabApp.extension_manager=readonly",
+)
+OURS = {
+    "@jupyterlab/apputils-extension:themes": {"theme": "JupyterLab Light", "adaptive-theme": False},
+    "@jupyterlab/apputils-extension:notification": {"fetchNews": "false"},
+    "@jupyterlab/notebook-extension:tracker": {"windowingMode": "none"},  # all cells are there, also those below
+}
+CLASSIC = ("notebook", "--NotebookApp.port_retries=0", f"--NotebookApp.token={TOKEN}")
 FOREIGN = re.compile(r"^(?!data:|blob:|about:)")
 
 
@@ -120,31 +162,55 @@ def _answers(url: str) -> bool:
 
 
 @contextlib.contextmanager
-def in_lab(browser: Browser, address: str, name: str) -> Iterator[Notebook]:
-    """The notebook in JupyterLab (whose server must have --expose-app-in-browser), its cells run."""
-    context = browser.new_context(viewport=dict(width=1200, height=3600), reduced_motion="reduce")
-    notebook = Notebook(context.new_page(), address, RUN_IN_LAB)
-    workspace = name.removesuffix(".ipynb")  # of its own: a shared one opens the notebooks of the other pages too
-    notebook.page.goto(f"{address}lab/workspaces/{workspace}/tree/{name}?token={TOKEN}")
-    notebook.wait_until(
-        "() => window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'"
-    )
-    notebook.page.evaluate("() => jupyterapp.commands.execute('notebook:run-all-cells')")
-    yield notebook
-    context.close()
+def in_lab(browser: Browser, folder: Path, *cells: str) -> Iterator[Notebook]:
+    """A notebook of these cells, run, in a JupyterLab that knows nothing of whoever runs the tests."""
+    overrides = folder / "config" / "labconfig" / "default_setting_overrides.json"
+    overrides.parent.mkdir(parents=True)
+    overrides.write_text(json.dumps(OURS))
+    write(folder / "notebooks" / NAME, *cells)
+    with server(sys.executable, folder, *LAB) as address, high_page(browser) as page:
+        notebook = Notebook(page, address, RUN_IN_LAB)
+        page.goto(f"{address}lab/tree/{NAME}?token={TOKEN}")
+        notebook.wait_until(
+            "() => window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'"
+        )
+        page.evaluate("() => jupyterapp.commands.execute('notebook:run-all-cells')")
+        yield notebook
 
 
 @contextlib.contextmanager
-def in_classic(browser: Browser, address: str, name: str) -> Iterator[Notebook]:
-    """The notebook in the classic notebook, its cells run."""
+def in_classic(browser: Browser, python: Path, folder: Path, *cells: str) -> Iterator[Notebook]:
+    """A notebook of these cells, run, in the classic notebook of another Python."""
+    write(folder / "notebooks" / NAME, *cells)
+    with server(python, folder, *CLASSIC) as address, high_page(browser) as page:
+        notebook = Notebook(page, address, RUN_IN_CLASSIC)
+        # its manager of widgets first asks the kernel for older ones, and spoils outputs that come meanwhile
+        with page.expect_console_message(lambda said: "jupyter.widget.control" in said.text, timeout=1000 * SECONDS):
+            page.goto(f"{address}notebooks/{NAME}?token={TOKEN}")
+            notebook.wait_until("() => window.Jupyter?.notebook?.kernel?.is_connected()")
+        notebook.run("0")
+        page.evaluate("() => Jupyter.notebook.execute_all_cells()")
+        yield notebook
+
+
+@contextlib.contextmanager
+def high_page(browser: Browser) -> Iterator[Page]:
+    """A page as high as a notebook, so that all of it is shown."""
     context = browser.new_context(viewport=dict(width=1200, height=3600), reduced_motion="reduce")
-    notebook = Notebook(context.new_page(), address, RUN_IN_CLASSIC)
-    page = notebook.page
-    # its manager of widgets first asks the kernel for older ones, and spoils outputs that come meanwhile
-    with page.expect_console_message(lambda message: "jupyter.widget.control" in message.text, timeout=1000 * SECONDS):
-        page.goto(f"{address}notebooks/{name}?token={TOKEN}")
-        notebook.wait_until("() => window.Jupyter?.notebook?.kernel?.is_connected()")
-    notebook.run("0")
-    page.evaluate("() => Jupyter.notebook.execute_all_cells()")
-    yield notebook
+    yield context.new_page()
     context.close()
+
+
+def wait_for_sliders(notebook, n: int, z: list[float]) -> None:
+    """Until the n-th explorer's sliders and the numbers beside them say z; its digit is painted in the same frame."""
+    notebook.wait_until(f"([n, z]) => String(({SLIDERS})(n)) === String(z)", [n, z])
+
+
+def press(notebook, n: int, key: str, times: int, slider: int = 0) -> None:
+    notebook.page.locator(".vae-live").nth(n).locator(".vae-sliders input").nth(slider).focus()
+    for _ in range(times):
+        notebook.page.keyboard.press(key)
+
+
+def pixels(notebook, n: int) -> torch.Tensor:
+    return torch.tensor(notebook.page.evaluate(PIXELS, n))

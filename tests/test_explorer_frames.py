@@ -7,17 +7,11 @@ import types
 from xml.etree import ElementTree
 
 import pytest
-import torch
-from explorer_pages import MAKERS, page_of
+from explorer_pages import MAKERS, ink, page_of, two_frames
 
-from vaecore import explorer, pretrained
+from vaecore import explorer
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
-PIXELS = """canvas => {
-    const { data } = canvas.getContext("2d").getImageData(0, 0, 28, 28);
-    return Array.from({ length: 784 }, (_, i) => 1 - data[4 * i] / 255);
-}"""
-
 SAYS = {  # without a script
     "latent": "eleven points of the plane of two latents",
     "latents": "along each row one latent goes from -3 to 3",
@@ -36,13 +30,8 @@ DRAWN = """root => {
 
 
 @pytest.fixture(scope="module")
-def model(digits):
-    return pretrained.pretrained("m1-2d", digits)
-
-
-@pytest.fixture(scope="module")
-def made(model, digits):
-    return explorer.LatentExplorer(model, digits)
+def made(digits):
+    return MAKERS["latent"](digits)
 
 
 @pytest.fixture
@@ -58,24 +47,18 @@ def page(browser, request):
     context.close()
 
 
-def is_alive(place, model) -> None:
+def test_from_a_disk(page, made, decoded, tmp_path):
     """The slider moves by keys, and the digit is what PyTorch decodes."""
-    place.locator(".vae-live[data-ready]").wait_for()
-    slider, digit = place.locator(".vae-sliders input").first, place.locator("canvas.vae-digit")
-    before = digit.evaluate(PIXELS)
-    slider.press("End")
-    place.locator(".vae-value").first.get_by_text("3.00").wait_for()
-    exact = model.decode(torch.tensor([[3.0, 0.0]])).mean[0].detach()
-    after = torch.tensor(digit.evaluate(PIXELS))
-    assert (after - exact).abs().max() < 0.005
-    assert (after - torch.tensor(before)).abs().max() > 0.3
-    assert not place.locator(".vae-static").is_visible()
-
-
-def test_from_a_disk(page, made, model, tmp_path):
     (tmp_path / "page.html").write_text(page_of(made.fragment()), encoding="utf-8")
     page.goto((tmp_path / "page.html").as_uri())
-    is_alive(page, model)
+    page.locator(".vae-live[data-ready]").wait_for()
+    (before,) = ink(page, "canvas.vae-digit")
+    page.locator(".vae-sliders input").first.press("End")
+    page.locator(".vae-value").first.get_by_text("3.00").wait_for()
+    (after,) = ink(page, "canvas.vae-digit")
+    assert (after - decoded(3.0, 0.0)).abs().max() < 0.005
+    assert (after - before).abs().max() > 0.3
+    assert not page.locator(".vae-static").is_visible()
     assert page.asked == [] and page.said == []
 
 
@@ -90,8 +73,7 @@ def test_in_a_frame_without_network(page, fragments, kind):
     before = live.evaluate(DRAWN)
     assert before
     live.locator("input[type=range]").first.press("End")
-    page.wait_for_function("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
-                           ".then(() => true)")  # fmt: skip
+    two_frames(page)
     assert live.evaluate(DRAWN) != before
     assert frame.locator(".vae-trouble").count() == 0 and not frame.locator(".vae-static").is_visible()
     assert page.asked == [] and page.said == []
@@ -140,22 +122,22 @@ def shown(made) -> dict:
     return bundle[0] if isinstance(bundle, tuple) else bundle
 
 
-def test_colab_gets_html_and_on_request_the_widget(colab, monkeypatch, model, digits):
+def test_colab_gets_html_and_on_request_the_widget(colab, monkeypatch, flat, digits):
     monkeypatch.delenv("VAECORE_BUILD", raising=False)
-    alone = shown(explorer.LatentExplorer(model, digits))
+    alone = shown(explorer.LatentExplorer(flat, digits))
     assert set(alone) == {"text/html", "text/plain"} and 'class="vae-explorer"' in alone["text/html"]
-    assert WIDGET in shown(explorer.LatentExplorer(model, digits, live=True))
+    assert WIDGET in shown(explorer.LatentExplorer(flat, digits, live=True))
 
 
-def test_a_notebook_gets_the_widget_and_on_request_html(monkeypatch, model, digits):
+def test_a_notebook_gets_the_widget_and_on_request_html(monkeypatch, flat, digits):
     monkeypatch.delenv("VAECORE_BUILD", raising=False)
-    assert WIDGET in shown(explorer.LatentExplorer(model, digits))
-    assert WIDGET not in shown(explorer.LatentExplorer(model, digits, live=False))
+    assert WIDGET in shown(explorer.LatentExplorer(flat, digits))
+    assert WIDGET not in shown(explorer.LatentExplorer(flat, digits, live=False))
 
 
-def test_the_book_gets_html(monkeypatch, model, digits):
+def test_the_book_gets_html(monkeypatch, flat, digits):
     monkeypatch.setenv("VAECORE_BUILD", "1")
-    assert WIDGET not in shown(explorer.LatentExplorer(model, digits))
+    assert WIDGET not in shown(explorer.LatentExplorer(flat, digits))
 
 
 def test_a_saved_notebook_keeps_a_picture_and_words(page, monkeypatch, made):

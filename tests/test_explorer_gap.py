@@ -7,13 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 import traitlets
-from explorer_pages import change, value
+from explorer_pages import GRID, change, value
 from torch.distributions import Normal, kl_divergence
 
 from vaecore.explorer import GapExplorer, base
 
 X, S = 2.0, 0.5
-GRID = torch.linspace(-12, 12, 481, dtype=torch.float64)
 LINE, BENT = "x = z + noise", "x = z² + noise"
 PLACES = [(1.0, 1.0), (1.6, 0.2**0.5), (0.0, 1.0), (-3.0, 1.5), (3.0, 1.5), (3.0, 0.1), (-1.3, 0.25), (0.02, 0.1),
           (1.38, 0.19), (2.57, 0.8), (-0.4, 1.23), (1.2, 0.44)]  # fmt: skip
@@ -229,32 +228,6 @@ def test_a_bad_value_in_python_is_told_in_a_sentence(gap, name, bad, sentence):
     with pytest.raises(traitlets.TraitError, match=f"^{sentence}$"):
         setattr(gap, name, bad)
     assert gap.terms() == before
-
-
-LINE_JOINT = log_joint(GRID, LINE)
-
-
-@pytest.mark.parametrize(
-    "z, joint, sentence",
-    [
-        (GRID[:, None], LINE_JOINT, r"z must be a grid of finite numbers, shape \(N,\); got shape \(481, 1\)\."),
-        (GRID.flip(0), LINE_JOINT, r"z must be an even grid from left to right; its steps differ, or go back\."),
-        (GRID**3 / 144, LINE_JOINT, r"z must be an even grid from left to right; its steps differ, or go back\."),
-        (
-            GRID / 2,
-            LINE_JOINT,
-            r"z must reach from -12 to 12 in steps of 0.05 or less; got -6 to 6 in steps of 0.025\.",
-        ),
-        (GRID[::2], LINE_JOINT[::2], r"z must reach .* in steps of 0.05 or less; got -12 to 12 in steps of 0.1\."),
-        (GRID, LINE_JOINT[1:], r"log_joint must have the grid's shape \(481,\); got \(480,\)\."),
-        (GRID, LINE_JOINT / 0, r"log_joint must be finite on the whole grid; 481 values are not\."),
-        (GRID, {"a": LINE_JOINT + 1}, r"log_joint of 'a' must have log p\(x\|z\) <= 0, .* it reaches 0.774\."),
-        (GRID, {}, r"log_joint must hold at least one posterior; got an empty dict\."),
-    ],
-)
-def test_a_bad_grid_is_told_in_a_sentence(z, joint, sentence):
-    with pytest.raises(ValueError, match=f"^{sentence}$"):
-        GapExplorer(z, joint)
 
 
 @pytest.mark.parametrize(

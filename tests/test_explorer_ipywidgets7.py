@@ -10,24 +10,12 @@ import jupyter_host
 import pytest
 import torch
 from conftest import ROOT
-from test_explorer_live import PIXELS, SLIDERS, press, wait_for_sliders
-
-from vaecore import pretrained
+from jupyter_host import SLIDERS, pixels, press, wait_for_sliders
 
 LOCK = Path(__file__).with_name("ipywidgets7.txt")
 FOLDER = ROOT / "_build" / "ipywidgets7"
 CELLS = (
-    """import ipywidgets
-from ipywidgets import FloatSlider
-from traitlets import link
-from vaecore import data, pretrained
-from vaecore.explorer import LatentExplorer
-digits = data.mnist(root=pretrained.PACKAGED)
-model = pretrained.pretrained("m1-2d", digits)
-explorer = LatentExplorer(model, digits)
-seen = []
-explorer.observe(lambda change: seen.append(change.new), "z")
-explorer""",
+    jupyter_host.EXPLORER,
     "explorer",
     "LatentExplorer(model, digits, live=False)",
 )
@@ -63,25 +51,13 @@ def python7() -> Path:
 
 @pytest.fixture(scope="module")
 def classic(browser, python7, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("classic")
-    jupyter_host.write(folder / "notebooks" / "explorers.ipynb", *CELLS)
-    options = ("notebook", "--NotebookApp.port_retries=0", f"--NotebookApp.token={jupyter_host.TOKEN}")
-    with (
-        jupyter_host.server(python7, folder, *options) as address,
-        jupyter_host.in_classic(browser, address, "explorers.ipynb") as notebook,
-    ):
+    with jupyter_host.in_classic(browser, python7, tmp_path_factory.mktemp("classic"), *CELLS) as notebook:
         notebook.wait_until("() => document.querySelectorAll('.vae-live[data-ready]').length === 3")
         yield notebook
 
 
-@pytest.fixture(scope="module")
-def decoded(digits):
-    model = pretrained.pretrained("m1-2d", digits)
-    return lambda *z: model.decode(torch.tensor([z])).mean[0].detach()
-
-
 def is_painted(notebook, n: int, expected: torch.Tensor) -> bool:
-    return bool((torch.tensor(notebook.page.evaluate(PIXELS, n)) - expected).abs().max() < 0.005)
+    return bool((pixels(notebook, n) - expected).abs().max() < 0.005)
 
 
 def test_it_imports_and_shows(classic):

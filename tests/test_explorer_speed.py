@@ -112,13 +112,30 @@ def test_a_slow_button_is_found(measured, gap):
 
 
 def test_it_keeps_to_two_cores():
-    """In a program of its own, as the cores of this one are not to change."""
-    if not hasattr(os, "sched_setaffinity"):
-        pytest.skip("this system has no such call")
+    """In a program of its own, as the cores of this one are not to change; where a system cannot, it has them all."""
+    held = min(2, explorers.cores()) if hasattr(os, "sched_setaffinity") else os.cpu_count()
     code = "import sys; from benchmarks import explorers; sys.argv = ['explorers', '--site', 'nowhere']\n"
     code += "try: explorers.main()\nexcept SystemExit as end: print(end, explorers.cores())"
     out = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True).stdout
-    assert re.fullmatch(r"explorers: site must be .* 2\n", out) or os.cpu_count() < 2
+    assert re.fullmatch(rf"explorers: site must be .* {held}\n", out)
+
+
+@pytest.mark.parametrize("there, kept", [(4, 2), (1, 1), (None, os.cpu_count())], ids=["four", "one", "no call"])
+def test_its_browser_starts_on_two_of_many_cores(monkeypatch, there, kept):
+    """On a machine of so many cores, played, and on a system that cannot hold a program to some of them."""
+    if there:
+        held = set(range(there))
+        monkeypatch.setattr(os, "sched_getaffinity", lambda process: held, raising=False)
+        monkeypatch.setattr(
+            os, "sched_setaffinity", lambda process, some: held.intersection_update(some), raising=False
+        )
+    else:
+        monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+        monkeypatch.delattr(os, "sched_setaffinity", raising=False)
+    monkeypatch.setattr(explorers, "sync_playwright", lambda: sys.exit(f"{explorers.cores()} cores"))
+    monkeypatch.setattr(sys, "argv", ["explorers"])
+    with pytest.raises(SystemExit, match=rf"^{kept} cores$"):
+        explorers.main()
 
 
 def test_a_slow_net_is_found(browser, decoder, monkeypatch):

@@ -15,8 +15,8 @@ from vaecore import diagrams, figures
 DOT = 'digraph { subgraph cluster_A { z -> x; } theta -> x [color="#0072B2"]; theta [label="θ"]; }'
 
 
-def root(picture):
-    return ElementTree.fromstring(picture._repr_html_())
+def root(shown):
+    return ElementTree.fromstring(shown._repr_html_())
 
 
 def test_graph_is_inline_svg_that_follows_the_theme():
@@ -66,6 +66,18 @@ def test_words_added_later_follow_the_theme_too():
     words = re.findall(r"<text[^>]*>", svg)
     assert words and all("currentColor" in word for word in words)
     assert figures.INK not in svg
+
+
+def test_a_table_holds_every_cell_in_its_place_as_text():
+    """What a browser would read: no cell's text becomes a tag; what a row lacks is blank."""
+    rows = {"a & b": {"x < y": -1234.6, "z": 0.126, "n": "<i>"}, "<b>": {"z": -0.5, "n": 1000, "sure": True}}
+    lines = list(root(figures.Table("model", rows)).iter("tr"))
+    assert [[cell.text or "" for cell in line] for line in lines] == [
+        ["model", "x < y", "z", "n", "sure"],
+        ["a & b", "−1,235", "0.13", "<i>", ""],
+        ["<b>", "", "−0.50", "1000", "True"],
+    ]
+    assert [[cell.get("scope") for cell in line] for line in lines] == [["col"] * 5] + [["row"] + [None] * 4] * 2
 
 
 @pytest.mark.parametrize(

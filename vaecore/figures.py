@@ -1,10 +1,11 @@
-"""Pictures for the book: inline SVG that follows the page's theme and always carries its alt text."""
+"""Pictures for the book, inline SVG that follows the page's theme and always carries its alt text; and tables."""
 
 import html
 import io
 import itertools
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import matplotlib
 import numpy as np
@@ -66,6 +67,32 @@ class Picture:
 
     def __repr__(self) -> str:
         return f"Picture: {self.alt}"
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows by their names, each a dict of cells by their columns; `corner` says what the names are of.
+
+    A notebook shows it as HTML. A row may lack cells. Floats have two decimals, above 999 none; the rest is plain text.
+    """
+
+    corner: str
+    rows: dict[str, dict]
+
+    def _repr_html_(self) -> str:
+        columns = list(dict.fromkeys(itertools.chain.from_iterable(self.rows.values())))
+        head = "".join(f'<th scope="col">{_cell(name)}</th>' for name in (self.corner, *columns))
+        body = ""
+        for name, row in self.rows.items():
+            cells = "".join(f"<td>{_cell(row.get(column, ''))}</td>" for column in columns)
+            body += f'<tr><th scope="row" style="text-align: left">{_cell(name)}</th>{cells}</tr>'
+        return f'<table class="table"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+
+
+def _cell(content: object) -> str:
+    if isinstance(content, float):
+        content = f"{content:,.{0 if abs(content) > 999 else 2}f}".replace("-", "−")
+    return html.escape(str(content))
 
 
 def axes(width: float = 5.0, height: float = 3.0, n_columns: int = 1, n_rows: int = 1, **kwargs):

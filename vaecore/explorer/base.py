@@ -1,5 +1,6 @@
 """What all explorers share: the same module of JavaScript as a widget of a live kernel, and alone in a page of HTML."""
 
+import abc
 import copy
 import json
 import os
@@ -24,7 +25,11 @@ LIMIT = 3.0  # how far the sliders of latents go, in standard deviations of the 
 ALONE = f'"use strict";(() => {{\n{JAVASCRIPT}\nbringAll();\n}})();'  # in a page; runs from file:// too
 
 
-class Explorer(anywidget.AnyWidget):
+class Kind(abc.ABCMeta, type(anywidget.AnyWidget)):
+    """Of the classes of explorers: one without its own `static` makes none."""
+
+
+class Explorer(anywidget.AnyWidget, metaclass=Kind):
     """An ipywidget whose picture is computed in the browser; its values are traits that Python reads, sets and links.
 
     Where no kernel will answer (in the built book, and in Colab's frames) it shows itself as HTML that needs none;
@@ -49,9 +54,9 @@ class Explorer(anywidget.AnyWidget):
         note = " ".join(filter(None, (_rounding(blobs), settings.get("note"))))
         super().__init__(settings=dict(name=name, blobs=ids) | settings | dict(note=note), blobs=contents, **values)
 
+    @abc.abstractmethod
     def static(self) -> Picture:
         """What stands in the page where no script runs, and in print."""
-        raise NotImplementedError
 
     def fragment(self) -> str:
         """HTML that stands alone: the values of this moment, the nets, the script, and a picture where none runs.

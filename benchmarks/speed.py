@@ -491,8 +491,8 @@ def quality(digits: data.Digits) -> dict:
 
 
 QUALITY = {
-    "short": dict(activation="tanh", epochs=15, batch_size=128, lr=2e-3),
-    "long": dict(activation="tanh", epochs=75, batch_size=128, lr=2e-3),
+    "short": dict(activation="tanh", epochs=22, batch_size=128, lr=2e-3),
+    "long": dict(activation="tanh", epochs=90, batch_size=128, lr=2e-3),
 }
 
 

@@ -1,4 +1,4 @@
-"""How good is a model? Every function takes the images as the model sees them, (N, D), and no gradient.
+"""How good is a model? Every function of a model takes the images as the model sees them, (N, D), and no gradient.
 
 The one exception is `iwae_bound`, which is also trained on.
 """
@@ -25,9 +25,10 @@ def elbo(model, x: Tensor, y: Tensor | None = None, *, seed: int = 0, batch_size
 def log_evidence(
     model, x: Tensor, y: Tensor | None = None, *, n_samples: int = 1000, seed: int = 0, rows: int = 20_000
 ) -> Tensor:
-    """log p(x) of each image, (N,), in nats, by importance sampling from q(z|x). Eq. latent-importance.
+    """log p(x) of each image or, with y, log p(x|y), (N,), in nats, by importance sampling. Eq. latent-importance.
 
-    The mean of this estimate grows with n_samples towards log p(x). At most `rows` latents are decoded at a time.
+    For an M2, log p(x,y) is this plus log p(y). The mean of this estimate grows with n_samples towards the true value.
+    At most `rows` latents are decoded at a time.
     """
     if n_samples < 1:
         raise ValueError(f"n_samples must be at least 1; got {n_samples}.")
@@ -58,8 +59,9 @@ def _log_weights(model, x: Tensor, y: Tensor | None, k: int) -> Tensor:
 def iwae_bound(model, x: Tensor, y: Tensor | None = None, *, k: int) -> Tensor:
     """One estimate of the importance-weighted bound on log p(x), or log p(x|y), (B,), in nats. Eq. iwae-bound.
 
-    The log of the mean of k weights p(x,z)/q(z|x): the ELBO at k = 1, and tighter with every further draw. Its
-    gradient is that of its expectation, each z moving with mu and sigma. arXiv:1509.00519. ValueError for k below 1.
+    The log of the mean of k weights p(x,z)/q(z|x): the ELBO at k = 1, and on average tighter with every further
+    draw. Its gradient is that of its expectation, each z moving with mu and sigma. arXiv:1509.00519. ValueError for k
+    below 1.
     """
     if k < 1:
         raise ValueError(f"k must be at least 1; got {k}.")
@@ -90,11 +92,11 @@ def classification_error(model, x: Tensor, y: Tensor, *, batch_size: int = 1000)
 
 
 class Spread(NamedTuple):
-    """n runs' mean and standard deviation (of the runs, n - 1 in its denominator; not of their mean)."""
+    """What several runs came to."""
 
-    mean: float
-    std: float
-    n: int
+    mean: float  #: of the runs
+    std: float  #: of the runs, with n - 1 in its denominator; not of their mean
+    n: int  #: how many runs
 
 
 def spread(values: Iterable[float]) -> Spread:

@@ -28,10 +28,11 @@ class LabelledMLP(nn.Module):
 
 
 class M2(nn.Module):
-    """p(y) uniform, p(z) = N(0, I), p(x|y,z); q(y|x) categorical, q(z|x,y) diagonal Gaussian. arXiv:1406.5298.
+    """p(y) uniform, p(z) = N(0, I), p(x|y,z); q(y|x) categorical, q(z|x,y) diagonal Gaussian.
 
     `likelihood` says what x is: "bernoulli", pixels in [0, 1], or "gaussian", numbers with a learned log-variance.
-    All three nets have the `hidden` units, from the image inwards. Classes y are int64, (B,).
+    All three nets have the `hidden` units, from the image inwards. Classes y are int64, (B,). arXiv:1406.5298, secs. 2,
+    3.1.2.
     """
 
     def __init__(

@@ -20,7 +20,7 @@ from .evaluate import reseed, seeded
 
 @dataclass
 class History:
-    """What `fit` did, epoch by epoch: mean training loss, test value (nan if none was asked for), seconds."""
+    """What `fit` did, epoch by epoch: mean of the steps' losses, test value (nan if none was asked for), seconds."""
 
     loss: list[float] = field(default_factory=list)
     test: list[float] = field(default_factory=list)

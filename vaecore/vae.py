@@ -26,7 +26,7 @@ def at_least_float32(x: Tensor) -> Tensor:
 
 
 class VAE(nn.Module):
-    """p(z) = N(0, I), p(x|z) Bernoulli, q(z|x) diagonal Gaussian, both nets MLPs. arXiv:1406.5298, sec. 3.1.
+    """p(z) = N(0, I), p(x|z) Bernoulli, q(z|x) diagonal Gaussian, both nets MLPs. arXiv:1406.5298, secs. 2, 3.1.
 
     d_x pixels, d_z latents, `hidden` units from the image inwards (the decoder has them reversed).
     With d_y > 0 both nets also see a condition y: class numbers (B,) int64, or rows of d_y numbers, (B, d_y).

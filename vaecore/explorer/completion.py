@@ -29,8 +29,8 @@ class CompletionExplorer(DigitPad):
 
     `models` names one VAE for each part as splits.pixel_split does: of the pixels to predict, x, with the bits given as
     its condition y. `regressors`, of the same names, show their one answer beside it. `given` is the part in use, `z`
-    the latents of the large picture, at first zeros, and `draws` those of the six small ones, drawn from the prior.
-    Raises ValueError for models that do not fit their part, or that differ in d_z.
+    the latents of the large picture, at first zeros, and `draws` those of the six small ones, drawn from the prior
+    and held within the sliders. Raises ValueError for models that do not fit their part, or that differ in d_z.
     """
 
     given = traitlets.Unicode().tag(sync=True, value=True)

@@ -164,7 +164,7 @@ def test_a_walk_ends_at_the_second_digit_and_moves_only_where_motion_is_welcome(
     assert (page.evaluate("steps") == 1) == (motion == "reduce")
     model = pretrained.pretrained("m1-2d", digits)
     with evaluate.seeded(0):
-        x = data.binarize(digits.x_test[:1000])
+        x = data.binarize(digits.x_test)
     first = digits.y_test.tolist().index(7)
     with torch.no_grad():
         code = model.encode(x[first : first + 1]).mean[0].tolist()

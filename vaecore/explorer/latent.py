@@ -109,8 +109,8 @@ class LatentExplorer(Explorer):
 
 @torch.no_grad()
 def _test_digits(model: VAE, digits: Digits) -> dict:
-    """Codes and labels of some test digits, and the active latents, those with the largest KL first."""
-    x = sample_bits(digits.x_test[:1000]).to(device_of(model))
+    """Codes and labels of some test digits, and the latents active on all of them, those with the largest KL first."""
+    x = sample_bits(digits.x_test).to(device_of(model))
     settings = by_kl(model, x) | dict(note="")
     active, codes = evaluate.active_units(model, x).cpu(), model.encode(x[:150]).mean.cpu()
     if not active.any():

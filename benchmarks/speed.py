@@ -1,9 +1,9 @@
-"""How fast is training? `python -m benchmarks.speed [--quick] [--device cpu] [--json FILE]`
+"""How fast is training? `python -m benchmarks.speed [PART ...] [--quick] [--device cpu] [--json FILE]`
 
 Ours, the loop that learners copy, Pyro and pythae on the same nets, beside what the matrix products alone would take.
 The variants take turns, round by round. What counts is the median over the rounds of a ratio within one round: then a
 neighbour that slows the machine for a while slows both. Pyro and pythae come with `pip install -e ".[benchmarks]"`;
-without one of them its rows are left out.
+without one of them its rows are left out. With parts named, a record that is there already keeps the others.
 """
 
 import argparse
@@ -39,6 +39,7 @@ from vaecore.vae import VAE
 RECORD = records.RESULTS / "speed.json"
 M1 = dict(d_z=50, hidden=(500, 500), activation="softplus")
 M1_BATCH, M2_BATCH = 128, 100
+PARTS = ("m1", "m2", "scaling", "side_by_side", "start_up", "quality")
 Variant = Callable[[int], float]  # trains on so many images and returns the seconds that this took
 
 
@@ -511,6 +512,9 @@ def machine(device: torch.device) -> dict:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument(
+        "parts", nargs="*", choices=[*PARTS, []], metavar="PART", help=f"only these: {', '.join(PARTS)}"
+    )
     parser.add_argument("--quick", action="store_true", help="a few seconds of each, to see that all runs")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the record there, too")
@@ -520,17 +524,21 @@ def main() -> None:
     if not digits.is_full:
         parser.error("the whole of MNIST is needed; set VAECORE_DATA to it, or connect for the download.")
     root = Path(os.environ.get("VAECORE_DATA") or Path.home() / ".cache" / "vaecore")
-    report = dict(machine=machine(device), quick=args.quick)
-    parts = dict(
-        m1=lambda: m1(digits.x_train, root, args.quick),
-        m2=lambda: m2(digits.x_train, args.quick),
-        scaling=lambda: scaling(digits.x_train, args.quick),
-        **({} if device.type != "cpu" else dict(side_by_side=lambda: side_by_side(args.quick))),
-        start_up=lambda: start_up(3 if args.quick else 7),
-        **({} if args.quick else dict(quality=lambda: quality(digits))),
+    measured = (
+        lambda: m1(digits.x_train, root, args.quick),
+        lambda: m2(digits.x_train, args.quick),
+        lambda: scaling(digits.x_train, args.quick),
+        lambda: side_by_side(args.quick),
+        lambda: start_up(3 if args.quick else 7),
+        lambda: quality(digits),
     )
-    for name, part in parts.items():
-        report[name] = part()
+    parts = dict(zip(PARTS, measured, strict=True))
+    left_out = {"quality"} if args.quick else {"side_by_side"} if device.type != "cpu" else set()
+    report = dict(machine=machine(device), quick=args.quick)
+    if args.parts and args.json and args.json.exists():
+        report = json.loads(args.json.read_text(encoding="utf-8")) | report
+    for name in args.parts or [name for name in parts if name not in left_out]:
+        report[name] = parts[name]()
         print(name, json.dumps(report[name], indent=1), flush=True)
     if args.json:
         records.write(args.json, report)

@@ -1,5 +1,7 @@
 """One training loop for every model of the book. It knows nothing of the model: the loss is the chapter's."""
 
+import contextlib
+import ctypes
 import hashlib
 import math
 import os
@@ -62,6 +64,7 @@ def fit(
     device = _check(model, tensors, epochs, batch_size, lr, schedule)
     precision = _precision(precision, model, device)
     _leave_room()
+    _keep_memory()
     rank, n_processes = _join_processes(model, device, len(tensors[0]), batch_size)
     settings = dict(epochs=epochs, batch_size=batch_size, lr=lr, schedule=schedule, seed=seed, precision=precision)
     settings |= dict(device=device.type, tensors=_fingerprint(tensors), processes=n_processes)
@@ -248,6 +251,17 @@ def _leave_room() -> None:
     """
     if "ipykernel" in sys.modules and "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(min(torch.get_num_threads(), max(1, (os.cpu_count() or 1) // 2)))
+
+
+def _keep_memory() -> None:
+    """Has the C library of Linux keep what a step frees, up to 256 MB, for the next step.
+
+    As it comes, it hands large pieces back to the system each time, and each time pays for empty pages again.
+    """
+    with contextlib.suppress(OSError, AttributeError):  # another system, another library
+        mallopt = ctypes.CDLL("libc.so.6").mallopt
+        mallopt(-3, 64 * 2**20)  # M_MMAP_THRESHOLD: only larger pieces are mapped one by one
+        mallopt(-1, 256 * 2**20)  # M_TRIM_THRESHOLD
 
 
 def _stop_unless_finite(losses: Tensor, model: nn.Module, epoch: int, checkpoint: str | Path | None) -> None:

@@ -317,14 +317,57 @@ M2_SHAPES = [  # x enters its first layers once, all that comes after a label te
 # Measuring
 
 
-def race(variants: dict[str, Variant], n_images: int, rounds: int) -> dict[str, list[float]]:
-    """Images a second of each variant in each round; one round before these warms up."""
-    rates: dict[str, list[float]] = {name: [] for name in variants}
-    for turn in range(rounds + 1):
-        for name, train in variants.items():
-            rate = n_images / train(n_images)
-            if turn:
-                rates[name].append(rate)
+class Worker:
+    """A variant in a process of its own, so that no settings of one (of memory, threads, warnings) reach another."""
+
+    def __init__(self, make: Callable[[], Variant]) -> None:
+        context = torch.multiprocessing.get_context("spawn")
+        self.here, there = context.Pipe()
+        self.process = context.Process(target=serve, args=(make, there), daemon=True)
+        self.process.start()
+        there.close()
+        self.error = self.here.recv()  # what was missing, or None
+
+    def __call__(self, n: int) -> float:
+        self.here.send(n)
+        return self.here.recv()
+
+    def stop(self) -> None:
+        self.process.kill()
+        self.process.join()
+
+
+def serve(make: Callable[[], Variant], pipe) -> None:
+    try:
+        train = make()
+    except ImportError as error:
+        pipe.send(str(error))
+        return
+    pipe.send(None)
+    while True:
+        pipe.send(train(pipe.recv()))
+
+
+def race(variants: dict[str, Callable[[], Variant]], n_images: int, rounds: int) -> dict[str, list[float]]:
+    """Images a second of each variant in each round; one round before these warms up.
+
+    A variant whose package is not installed is left out.
+    """
+    workers = {name: Worker(make) for name, make in variants.items()}
+    for name, worker in workers.items():
+        if worker.error:
+            print(f"{name}: left out ({worker.error}).", file=sys.stderr)
+    racing = {name: worker for name, worker in workers.items() if not worker.error}
+    rates: dict[str, list[float]] = {name: [] for name in racing}
+    try:
+        for turn in range(rounds + 1):
+            for name, worker in racing.items():
+                rate = n_images / worker(n_images)
+                if turn:
+                    rates[name].append(rate)
+    finally:
+        for worker in workers.values():
+            worker.stop()
     return rates
 
 
@@ -341,29 +384,18 @@ def told(rates: dict[str, list[float]]) -> dict[str, dict[str, float]]:
     }
 
 
-def having(variants: dict[str, Callable[[], Variant]]) -> dict[str, Variant]:
-    """The variants whose package is installed, made."""
-    made = {}
-    for name, make in variants.items():
-        try:
-            made[name] = make()
-        except ImportError as error:
-            print(f"{name}: left out ({error}).", file=sys.stderr)
-    return made
-
-
 def m1(images: Tensor, root: Path, quick: bool) -> dict:
     device = images.device
     variants = {
-        "products_fp32": lambda: products(M1_SHAPES, device, torch.float32, M1_BATCH),
-        "products_bf16": lambda: products(M1_SHAPES, device, torch.bfloat16, M1_BATCH),
-        "stock": lambda: stock(root, device),
-        "pyro": lambda: pyro_m1(images),
-        "pythae": lambda: pythae_m1(images),
-        "ours_fp32": lambda: ours(VAE(**M1), bits_loss, images, M1_BATCH, "fp32"),
-        "ours": lambda: ours(VAE(**M1), bits_loss, images, M1_BATCH, "auto"),
+        "products_fp32": partial(products, M1_SHAPES, device, torch.float32, M1_BATCH),
+        "products_bf16": partial(products, M1_SHAPES, device, torch.bfloat16, M1_BATCH),
+        "stock": partial(stock, root, device),
+        "pyro": partial(pyro_m1, images),
+        "pythae": partial(pythae_m1, images),
+        "ours_fp32": partial(ours, VAE(**M1), bits_loss, images, M1_BATCH, "fp32"),
+        "ours": partial(ours, VAE(**M1), bits_loss, images, M1_BATCH, "auto"),
     }
-    rates = race(having(variants), 3_840 if quick else 12_800, 3 if quick else 11)
+    rates = race(variants, 3_840 if quick else 12_800, 3 if quick else 11)
     ratios = {f"vs_{name}": median_ratio(rates, "ours", name) for name in ("stock", "pyro", "pythae")}
     limits = dict(of_limit="products_fp32", of_bf16_limit="products_bf16")
     ratios |= {name: median_ratio(rates, "ours", limit) for name, limit in limits.items()}
@@ -373,14 +405,14 @@ def m1(images: Tensor, root: Path, quick: bool) -> dict:
 def m2(images: Tensor, quick: bool) -> dict:
     device = images.device
     variants = {
-        "products_fp32": lambda: products(M2_SHAPES, device, torch.float32, M2_BATCH),
-        "products_bf16": lambda: products(M2_SHAPES, device, torch.bfloat16, M2_BATCH),
-        "naive": lambda: naive_m2(images),
-        "pyro": lambda: pyro_m2(images),
-        "ours_fp32": lambda: ours(M2(), unlabelled_loss, images, M2_BATCH, "fp32"),
-        "ours": lambda: ours(M2(), unlabelled_loss, images, M2_BATCH, "auto"),
+        "products_fp32": partial(products, M2_SHAPES, device, torch.float32, M2_BATCH),
+        "products_bf16": partial(products, M2_SHAPES, device, torch.bfloat16, M2_BATCH),
+        "naive": partial(naive_m2, images),
+        "pyro": partial(pyro_m2, images),
+        "ours_fp32": partial(ours, M2(), unlabelled_loss, images, M2_BATCH, "fp32"),
+        "ours": partial(ours, M2(), unlabelled_loss, images, M2_BATCH, "auto"),
     }
-    rates = race(having(variants), 1_000 if quick else 4_000, 3 if quick else 11)
+    rates = race(variants, 1_000 if quick else 4_000, 3 if quick else 11)
     ratios = {f"vs_{name}": median_ratio(rates, "ours", name) for name in ("naive", "pyro")}
     return ratios | dict(of_limit=median_ratio(rates, "ours", "products_fp32"), images_per_second=told(rates))
 
@@ -388,14 +420,14 @@ def m2(images: Tensor, quick: bool) -> dict:
 def scaling(images: Tensor, quick: bool) -> dict:
     """Images a second over batch sizes and widths; seconds and memory of a pass over up to ten times the images."""
 
-    def rates(variants: dict[int, Variant]) -> dict[str, int]:
+    def rates(variants: dict[int, Callable[[], Variant]]) -> dict[str, int]:
         raced = race(
             {str(key): variant for key, variant in variants.items()}, 2_560 if quick else 10_240, 1 if quick else 5
         )
         return {name: round(statistics.median(values)) for name, values in raced.items()}
 
-    def one(width: int = 500, batch: int = M1_BATCH) -> Variant:
-        return ours(VAE(**M1 | dict(hidden=(width, width))), bits_loss, images, batch, "auto")
+    def one(width: int = 500, batch: int = M1_BATCH) -> Callable[[], Variant]:
+        return partial(ours, VAE(**M1 | dict(hidden=(width, width))), bits_loss, images, batch, "auto")
 
     result = dict(
         batch=rates({batch: one(batch=batch) for batch in (32, 64, 128, 256, 512, 1024)}),

@@ -28,7 +28,7 @@ BARRIERS = (  # what other extensions write that axe finds fault with
 )
 JAPANESE_QUOTE = re.compile(r"<blockquote>(?=(?:(?!</blockquote>).)*[\u3040-\u30ff])", re.DOTALL)
 ASSET = re.compile(r'<(style|script)([^>]*) class="vae-(style|blob|module)"( data-id="(\w+)")?>(.*?)</\1>', re.DOTALL)
-TITLES = {"search": "Search", "genindex": "Index of all names"}  # pages without a text
+TITLES = {"search": "Search", "genindex": "Index of all names"}  # pages that bring none
 LEAST_SHARE = 0.65  # a picture shrinks no further than this part of its own width; then its box scrolls
 
 
@@ -170,7 +170,8 @@ def finish_page(app, pagename, templatename, context, doctree):
         )
         body = pictures_to_files(body, static / "pictures", lambda name: pathto(f"_static/pictures/{name}", 1))
         context["body"] = without_barriers(quotes_in_their_language(pictures_to_screens(body)))
-    description = doctree and first_paragraph(doctree) or f"{TITLES[pagename]}: {app.config.html_title}"
+    description = first_paragraph(doctree) if doctree is not None else None
+    description = description or f"{context.get('title') or TITLES[pagename]}: {app.config.html_title}"
     tag = f'<meta name="description" content="{html.escape(description)}" />'
     context["metatags"] = context.get("metatags", "") + tag
 

@@ -21,8 +21,14 @@ MATHJAX = "tex-svg-full.js"  # one file, with its fonts inside
 EMBEDDED = re.compile(r'(?:xlink:)?href="data:image/png;base64,([A-Za-z0-9+/=\s]+)"|'
                       r'src="data:image/png;base64,([A-Za-z0-9+/=\s]+)"')  # fmt: skip
 PICTURE = re.compile(r'<svg class="vae-picture"([^>]*?\bwidth="([\d.]+)(pt|px|)".*?</svg>)', re.DOTALL)
+BARRIERS = (  # what other extensions write that axe finds fault with
+    (re.compile(r' id="(?:exercise|solution)-content"'), ""),  # the same id in each exercise
+    (re.compile(r' role="doc-biblioentry"'), ' role="listitem"'),  # a deprecated role, and no child of a list
+    (re.compile(r"<th></th>"), "<td></td>"),  # the corner of a table is no header
+)
 JAPANESE_QUOTE = re.compile(r"<blockquote>(?=(?:(?!</blockquote>).)*[\u3040-\u30ff])", re.DOTALL)
 ASSET = re.compile(r'<(style|script)([^>]*) class="vae-(style|blob|module)"( data-id="(\w+)")?>(.*?)</\1>', re.DOTALL)
+TITLES = {"search": "Search", "genindex": "Index of all names"}  # pages that bring none
 LEAST_SHARE = 0.65  # a picture shrinks no further than this part of its own width; then its box scrolls
 
 
@@ -130,11 +136,20 @@ def quotes_in_their_language(body):
     return JAPANESE_QUOTE.sub('<blockquote lang="ja">', body)
 
 
+def without_barriers(body):
+    """Mends roles, ids and table corners, for screen readers."""
+    for pattern, mended in BARRIERS:
+        body = pattern.sub(mended, body)
+    return body
+
+
 def first_paragraph(doctree):
-    """The page's opening words, for search engines and link previews."""
+    """What the page promises, or else its opening words, for search engines and link previews."""
     for paragraph in doctree.findall(nodes.paragraph):
-        if "chapter-facts" not in paragraph["classes"] and isinstance(paragraph.parent, nodes.section):
-            text = " ".join(paragraph.astext().split())
+        text = " ".join(paragraph.astext().split())
+        own = "chapter-facts" not in paragraph["classes"] and not text.startswith("Before:")
+        if own and isinstance(paragraph.parent, nodes.section):
+            text = re.sub("^After:", "After this page", text)
             return text if len(text) <= 160 else text[:160].rsplit(" ", 1)[0] + " ..."
     return None
 
@@ -154,11 +169,11 @@ def finish_page(app, pagename, templatename, context, doctree):
             context["body"], static / "explorers", lambda name: pathto(f"_static/explorers/{name}", 1)
         )
         body = pictures_to_files(body, static / "pictures", lambda name: pathto(f"_static/pictures/{name}", 1))
-        context["body"] = quotes_in_their_language(pictures_to_screens(body))
-    if doctree is not None:
-        description = first_paragraph(doctree) or f"{context['title']}: {app.config.html_title}"
-        tag = f'<meta name="description" content="{html.escape(description)}" />'
-        context["metatags"] = context.get("metatags", "") + tag
+        context["body"] = without_barriers(quotes_in_their_language(pictures_to_screens(body)))
+    description = first_paragraph(doctree) if doctree is not None else None
+    description = description or f"{context.get('title') or TITLES[pagename]}: {app.config.html_title}"
+    tag = f'<meta name="description" content="{html.escape(description)}" />'
+    context["metatags"] = context.get("metatags", "") + tag
 
 
 def bring_mathjax(app):
@@ -171,6 +186,7 @@ def bring_mathjax(app):
 
 def bring_assets(app, config):
     config.html_static_path = [*config.html_static_path, str(ASSETS)]
+    config.templates_path = [str(Path(__file__).with_name("templates")), *config.templates_path]
     config.html_favicon = str(ASSETS / "favicon.svg")
 
 
@@ -180,6 +196,7 @@ def setup(app):
     app.add_directive("chapter-facts", ChapterFacts)
     app.add_post_transform(FillChapterFacts)
     app.add_css_file("vaebook.css")
+    app.add_js_file("vaebook.js")
     app.connect("config-inited", bring_assets)
     app.connect("builder-inited", bring_mathjax)
     app.connect("html-page-context", finish_page, priority=900)

@@ -1,0 +1,39 @@
+// What the theme's own scripts leave undone. Loaded before the page's body is there.
+"use strict";
+{
+  const root = document.documentElement;
+  // A page from a disk may not fetch the others, whose words the search would quote below its results.
+  const quotes = location.protocol !== "file:";
+  DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = quotes;
+  root.classList.toggle("vae-quotes", quotes);
+
+  // Boxes that scroll get a tab stop. The theme forgets those that open later, and those of figures.
+  const sizes = new ResizeObserver(boxes => {
+    for (const { target } of boxes) target.tabIndex = target.scrollWidth > target.clientWidth ? 0 : -1;
+  });
+  addEventListener("DOMContentLoaded", () => {
+    for (const box of document.querySelectorAll("pre, .output")) sizes.observe(box);
+  });
+
+  // On paper: dark ink, and folded cells open. The theme may change the colours later than the printer, so we watch.
+  const print = matchMedia("print"), dark = matchMedia("(prefers-color-scheme: dark)");
+  let opened = null;
+  const paint = () => {
+    const { mode, theme } = root.dataset;
+    const night = mode === "dark" || (mode !== "light" && dark.matches);
+    const wanted = night && !opened ? "dark" : "light";
+    if (theme !== wanted) root.dataset.theme = wanted;
+  };
+  const paper = on => {
+    if (on === Boolean(opened)) return;
+    const folded = on ? [...document.querySelectorAll("details:not([open])")] : opened;
+    for (const box of folded) box.open = on;
+    opened = on ? folded : null;
+    paint();
+  };
+  addEventListener("beforeprint", () => paper(true));
+  addEventListener("afterprint", () => paper(false));
+  print.addEventListener("change", () => paper(print.matches));
+  addEventListener("load", () => paper(print.matches));
+  new MutationObserver(() => opened && paint()).observe(root, { attributeFilter: ["data-theme"] });
+}

@@ -129,8 +129,8 @@ def test_solutions_are_folded(page):
     said = words(notebook)
     assert said.count("<details>") == said.count("</details>") == said.count("<summary>") >= n_solutions
     assert len(set(re.findall(r"<summary><b>(Solution to Exercise [\d.]+)", said))) == n_solutions
-    inside = re.sub(r"(?ms)^`{3,}\{solution-start\}.*?^`{3,}\{solution-end\}", "", text)
-    outside = {cell.body.rstrip() for cell in ms.cells(inside)}
+    rest = re.sub(r"(?ms)^`{3,}\{solution-start\}.*?^`{3,}\{solution-end\}\n`{3,}$", "", text)
+    outside = {cell.body.rstrip() for cell in ms.cells(rest)}
     for cell in code(notebook):
         if without_title(cell.source) not in outside:
             assert cell.metadata.jupyter.source_hidden and cell.metadata.jupyter.outputs_hidden

@@ -56,7 +56,7 @@ test: lint
 	$(VENV)/python -m pytest --durations=10 -m "not slow"
 
 test-all: lint
-	$(VENV)/python -m pytest
+	$(VENV)/python -m pytest --durations=20 --record benchmarks/results/tests.json
 
 screenshots: book
 	$(VENV)/python -m tests.screenshots

@@ -24,6 +24,36 @@ def run_driver(*arguments: object, root: Path = ROOT) -> subprocess.CompletedPro
     return subprocess.run(list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
+def pytest_addoption(parser) -> None:
+    parser.addoption("--record", metavar="FILE", help="write what the tests tried, and how much of it held, as JSON")
+
+
+TALLY = pytest.StashKey[dict]()
+
+
+@pytest.fixture(scope="session")
+def tally(request):
+    """tally("training killed", 30, 30) adds to what a run tried under that name, and to how much of it held."""
+    found = request.config.stash.setdefault(TALLY, {})
+
+    def add(what: str, tried: int, held: int) -> None:
+        before = found.setdefault(what, dict(tried=0, held=0))
+        before["tried"] += tried
+        before["held"] += held
+
+    return add
+
+
+def pytest_sessionfinish(session, exitstatus) -> None:
+    """A run in which all passed leaves its figures, if it was asked to."""
+    path = session.config.getoption("record")
+    if path and exitstatus == 0:
+        from vaecore import checkpoints, records
+
+        figures = dict(tests=session.testscollected, tally=session.config.stash.get(TALLY, {}))
+        records.write(Path(path), figures | checkpoints.provenance())
+
+
 @pytest.fixture(scope="session")
 def digits():
     """The 10,000 digits that travel with vaecore, so that these tests need no data set."""
@@ -48,14 +78,36 @@ def decoded(flat):
     return lambda *z: flat.decode(torch.tensor([z])).mean[0].detach()
 
 
-@pytest.fixture(scope="session")
-def cold_build(browser) -> subprocess.CompletedProcess:
-    """The build from nothing, into a folder of its own: all chapters executed, every warning an error.
+def pytest_collection_modifyitems(items: list) -> None:
+    """What looks at the built book comes last: the book is built beside the other tests."""
+    items.sort(key=needs_build)
 
-    It asks for the browser first: a missing one should be told before the minutes that this takes.
-    """
+
+def needs_build(item) -> bool:
+    return "cold_build" in item.fixturenames
+
+
+@pytest.fixture(scope="session", autouse=True)
+def building(request, tmp_path_factory):
+    """The build from nothing, into a folder of its own: all chapters executed, every warning an error."""
+    if not any(map(needs_build, request.session.items)):
+        yield None
+        return
     shutil.rmtree(COLD, ignore_errors=True)
-    return run_driver("--out", COLD)
+    with open(tmp_path_factory.mktemp("build") / "log", "w+", encoding="utf-8") as log:
+        process = subprocess.Popen([sys.executable, DRIVER, "--out", COLD], stdout=log, stderr=subprocess.STDOUT)
+        yield process, log
+        process.terminate()
+        process.wait()
+
+
+@pytest.fixture(scope="session")
+def cold_build(building) -> subprocess.CompletedProcess:
+    """That build, when it has ended."""
+    process, log = building
+    process.wait()
+    log.seek(0)
+    return subprocess.CompletedProcess(process.args, process.returncode, stdout=log.read())
 
 
 @pytest.fixture(scope="session")

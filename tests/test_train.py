@@ -298,6 +298,16 @@ def test_schedules(tmp_path):
         torch.testing.assert_close(steps, torch.tensor(expected), rtol=1e-3, atol=1e-4)
 
 
+def test_some_weights_learn_faster():
+    """Adam's first step is as long as the learning rate, whatever the gradient."""
+    net = torch.nn.Linear(3, 2)
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    fit(net, lambda x: net(x).square().sum(), torch.ones(4, 3), epochs=1, batch_size=4, lr=0.01, faster={"bias": 4.0})
+    for name, length in (("weight", 0.01), ("bias", 0.04)):
+        steps = (net.state_dict()[name] - before[name]).abs()
+        torch.testing.assert_close(steps, torch.full_like(steps, length), rtol=1e-3, atol=0)
+
+
 @pytest.mark.parametrize(
     ("call", "words"),
     [
@@ -315,6 +325,8 @@ def test_schedules(tmp_path):
         (lambda: pick_device("cuda:77"), "device 'cuda:77' is not there; this machine has cpu"),
         (lambda: pick_device("gpu"), "device 'gpu' is not there"),
         (lambda: pick_device("hpu"), "device 'hpu' is not there"),
+        (lambda: train(small(), faster={"columns": 4.0}), "faster names 'columns', but no parameter"),
+        (lambda: train(small(), faster={"bias": 0.0}), "faster must hold factors above 0"),
         (lambda: train(small(), lr=float("inf")), "lr must be above 0 and finite"),
         (lambda: train(small(), epochs=True), "epochs must be .*; got True"),
     ],

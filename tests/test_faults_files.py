@@ -1,6 +1,7 @@
 """Checkpoints and results on a bad disk or among several writers: whole or not at all, and never wrong."""
 
 import ast
+import hashlib
 import json
 import os
 import random
@@ -47,13 +48,8 @@ def test_what_is_no_checkpoint(tmp_path):
     path = checkpoints.save(tmp_path / "weights", tiny(), config={"d_pixels": 100})
     with pytest.raises(ValueError, match=r"weights is of another vaecore: no VAE can be made from its card.$"):
         checkpoints.load(path)
-    for contents in (
-        b"",
-        b"{}",
-        b"<html>404</html>",
-        struct.pack("<Q", 2**63) + bytes(99),
-        b"\x80\x05cposix\nsystem\n",
-    ):
+    too_long, pickled = struct.pack("<Q", 2**63) + bytes(99), b"\x80\x05cposix\nsystem\n"
+    for contents in (b"", b"{}", b"<html>404</html>", too_long, pickled):
         path.write_bytes(contents)
         with pytest.raises(ValueError, match=r"weights is damaged or no vaecore checkpoint; delete it"):
             checkpoints.load(path)
@@ -61,7 +57,7 @@ def test_what_is_no_checkpoint(tmp_path):
 
 def test_a_damaged_copy_in_the_cache_is_fetched_anew(tmp_path, monkeypatch):
     contents = checkpoints.save(tmp_path / "weights", tiny()).read_bytes()
-    sha256 = checkpoints.hashlib.sha256(contents).hexdigest()
+    sha256 = hashlib.sha256(contents).hexdigest()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     site = Mirror({"/weights": contents})
     path = checkpoints.fetch(f"{site.address}weights", sha256)

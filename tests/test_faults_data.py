@@ -42,7 +42,7 @@ def few(monkeypatch, tmp_path) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("n", [200, MANY])
 def test_damaged_files_are_refused_or_right(n, few, tmp_path, tally):
-    """MNIST's, plain and packed, and KMNIST's as the cache keeps them: packed, for a plain file of theirs has no sum."""
+    """MNIST's, plain and packed, and KMNIST's as the cache keeps them: packed, for a plain one has no sum."""
     dice, refused = random.Random(n), 0
     kinds = [("MNIST", ""), ("MNIST", ".gz"), ("KMNIST", ".gz")]
     packed = {("", file): whole for file, whole in few.items()}

@@ -59,7 +59,7 @@ def test_killed_at_random_moments_it_ends_with_the_same_weights(n, tmp_path, tal
 
 
 def goes_on(path: Path) -> bytes:
-    """The weights when the run is started once more; where a checkpoint is to replace them, from other first weights."""
+    """The weights when the run is started once more; where a checkpoint should replace them, with others at first."""
     model = tiny(seed=path.exists())
     train(model, path)
     return weights(model)

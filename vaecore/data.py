@@ -81,8 +81,9 @@ def mnist(name: str = "MNIST", root: str | Path | None = None, device: str | tor
     """MNIST, "FashionMNIST" or "KMNIST" on `device`, found as this module's docstring says.
 
     MNIST's files are checked against known SHA-256 sums at every load, those of the other two against torchvision's
-    sums when downloaded, and at every load by header, size, labels and, where they are packed, gzip's own sum. ValueError: another name, a device that is not
-    there, a damaged file. FileNotFoundError: a file not in `root`. ConnectionError: no download, and none that travel.
+    sums when downloaded, and at every load by header, size, labels and, where they are packed, gzip's own sum.
+    ValueError: another name, a device that is not there, a damaged file. FileNotFoundError: a file not in `root`.
+    ConnectionError: no download, and none that travel.
     """
     if name not in NAMES:
         raise ValueError(f"name={name!r} is not a data set that vaecore knows; expected one of {', '.join(NAMES)}")

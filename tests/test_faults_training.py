@@ -124,6 +124,7 @@ def interrupted(pipe, path: Path) -> None:
             model = tiny()
             train(model, path)
     except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         pipe.send((weights(model) in steps, goes_on(path) == steps[-1]))
 
 

@@ -2,12 +2,14 @@
 
 import contextlib
 import functools
+import glob
 import hashlib
 import json
 import os
 import platform
+import secrets
 import subprocess
-import tempfile
+import time
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from urllib.request import Request, urlopen
@@ -15,7 +17,7 @@ from urllib.request import Request, urlopen
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as deserialize
-from safetensors.torch import save_file
+from safetensors.torch import save as serialize
 from torch import Tensor, nn
 
 from .data import TIMEOUT
@@ -44,19 +46,36 @@ def save(
     tensors = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
     card = {"model": type(model).__name__, "config": getattr(model, "config", {}), **provenance(), **card}
     text = json.dumps(card, sort_keys=True, allow_nan=False)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-    os.close(handle)
-    try:
-        save_file(tensors, temporary, metadata={"card": text, "sha256": _digest(tensors, text)})
-        with open(temporary, "rb") as file:
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
+    write_whole(path, serialize(tensors, metadata={"card": text, "sha256": _digest(tensors, text)}))
     return path
+
+
+def write_whole(path: Path, contents: bytes) -> None:
+    """Write a file that appears whole or not at all; OSError, and what was there before untouched, if it cannot be."""
+    part = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for left in path.parent.glob(f".{glob.escape(path.name)}.*.part"):  # by a process that was killed
+            with contextlib.suppress(OSError):
+                if time.time() - left.stat().st_mtime > 3600:  # no writer of today
+                    left.unlink()
+        with open(part, "xb") as file:
+            file.write(contents)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+        with contextlib.suppress(OSError):  # a loss of power should not undo the new name; not all systems can say so
+            folder = os.open(path.parent, os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+    except OSError as error:
+        reason = error.strerror or error
+        raise OSError(error.errno, f"{path} could not be written ({reason}); what was there is untouched.") from error
+    finally:
+        with contextlib.suppress(OSError):
+            part.unlink()
 
 
 def read(path: str | Path) -> tuple[dict[str, Tensor], dict]:
@@ -69,13 +88,12 @@ def read(path: str | Path) -> tuple[dict[str, Tensor], dict]:
         tensors = deserialize(contents)
         header = contents[8 : 8 + int.from_bytes(contents[:8], "little")]
         metadata = json.loads(header)["__metadata__"]
-        card = json.loads(metadata["card"])
         intact = metadata["sha256"] == _digest(tensors, metadata["card"])
     except (SafetensorError, KeyError, ValueError, TypeError, OverflowError) as error:
         raise ValueError(f"{path} is damaged or no vaecore checkpoint; delete it and make it anew.") from error
     if not intact:
         raise ValueError(f"{path} is damaged: its contents do not have the recorded checksum; make it anew.")
-    return tensors, card
+    return tensors, json.loads(metadata["card"])
 
 
 def load(path: str | Path, device: torch.device | str = "cpu") -> tuple[nn.Module, dict]:
@@ -83,7 +101,10 @@ def load(path: str | Path, device: torch.device | str = "cpu") -> tuple[nn.Modul
     tensors, card = read(path)
     if card.get("model") not in MODELS:
         raise ValueError(f"{path} holds a {card.get('model')!r}; known models: {', '.join(MODELS)}.")
-    model = MODELS[card["model"]](**card["config"])
+    try:
+        model = MODELS[card["model"]](**card["config"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} is of another vaecore: no {card['model']} can be made from its card.") from error
     load_weights(model, tensors, path)
     return model.to(device), card
 
@@ -92,15 +113,12 @@ def fetch(address: str, sha256: str) -> Path:
     """The file with this check sum in the user's cache, downloaded when it is not there; ValueError for another."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "vaecore", "weights")
     path = cache / f"{sha256}.safetensors"
-    if not path.exists():
+    if not path.exists() or hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
         with urlopen(Request(address, headers={"User-Agent": "vaecore"}), timeout=TIMEOUT) as answer:
             weights = answer.read()
         if hashlib.sha256(weights).hexdigest() != sha256:
             raise ValueError(f"{address} has another checksum")
-        cache.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=cache, delete=False) as half:
-            half.write(weights)
-        os.replace(half.name, path)
+        write_whole(path, weights)
     return path
 
 
@@ -114,7 +132,8 @@ def load_weights(model: nn.Module, tensors: dict[str, Tensor], path: str | Path)
         )
         there, here = (tuple(s[odd].shape) if odd in s else "no such tensor" for s in (theirs, ours))
         raise ValueError(f"{path} is of another architecture: {odd} is {there} there and {here} in this model.")
-    model.load_state_dict({name: t.to(ours[name].dtype) for name, t in theirs.items()})
+    # In one call, which Ctrl-C cannot cut in two: load_state_dict goes from tensor to tensor.
+    torch._foreach_copy_(list(ours.values()), [theirs[name] for name in ours])
 
 
 @functools.cache

@@ -1,9 +1,9 @@
 """What was published, and what our recorded runs came to: one JSON file a run, written by `benchmarks.reproduce`."""
 
 import json
-import os
 from pathlib import Path
 
+from .checkpoints import write_whole
 from .evaluate import Spread, spread
 
 TRAVELLING = Path(__file__).parent / "results"  # the copies in the wheel that a notebook carries
@@ -33,10 +33,7 @@ def stem(row: str, labels: int | None, draw: int) -> str:
 def write(path: Path, record: dict) -> None:
     """The record as JSON; the file appears whole or not at all."""
     text = json.dumps(record, indent=1, sort_keys=True, allow_nan=False) + "\n"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(f".{os.getpid()}.part")
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, path)
+    write_whole(path, text.encode())
 
 
 def runs(row: str, labels: int | None = None) -> list[dict]:

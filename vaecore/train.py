@@ -38,6 +38,7 @@ class History:
         return "\n".join([*lines, f"{n} epoch{'s' * (n != 1)} in {sum(self.seconds):.0f} s, {self.setting}"])
 
 
+@torch.enable_grad()  # also when Ctrl-C falls into torch's own switching off and on again
 def fit(
     model: nn.Module,
     loss: Callable[..., Tensor],

@@ -1,0 +1,190 @@
+"""Checkpoints and results on a bad disk or among several writers: whole or not at all, and never wrong."""
+
+import ast
+import hashlib
+import json
+import os
+import random
+import struct
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import ROOT
+from faults import after_each_step, damaged, epochs_saved, full_disk, processes, tiny, train, weights
+from mirror import Mirror
+
+from vaecore import checkpoints, records
+from vaecore.vae import VAE
+
+
+@pytest.mark.parametrize("n", [200, pytest.param(10_000, marks=pytest.mark.slow)])
+def test_damaged_checkpoints_are_refused_or_right(n, tmp_path, tally):
+    """The header with its offsets and card, and the numbers: what a load gives is what was saved, to the bit."""
+    dice, refused = random.Random(n), 0
+    torch.manual_seed(0)
+    model = VAE(d_x=10, d_z=2, hidden=(4,))
+    path = checkpoints.save(tmp_path / "weights", model, {"moment": torch.rand(5)}, note="whole")
+    whole, (tensors, card) = path.read_bytes(), checkpoints.read(path)
+    n_header = 8 + struct.unpack("<Q", whole[:8])[0]
+    for _ in range(n):
+        path.write_bytes(damaged(whole, dice, n_header))
+        try:
+            loaded, its_card = checkpoints.load(path)
+        except ValueError as error:
+            assert str(path) in str(error) and "\n" not in str(error)
+            refused += 1
+        else:
+            assert weights(loaded) == weights(model) and its_card == card
+            assert all(torch.equal(t, tensors[name]) for name, t in checkpoints.read(path)[0].items())
+    assert refused > 0.9 * n
+    tally("damaged checkpoints", n, n)
+
+
+def test_what_is_no_checkpoint(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no checkpoint at"):
+        checkpoints.load(tmp_path / "missing")
+    path = checkpoints.save(tmp_path / "weights", tiny(), config={"d_pixels": 100})
+    with pytest.raises(ValueError, match=r"weights is of another vaecore: no VAE can be made from its card.$"):
+        checkpoints.load(path)
+    too_long, pickled = struct.pack("<Q", 2**63) + bytes(99), b"\x80\x05cposix\nsystem\n"
+    for contents in (b"", b"{}", b"<html>404</html>", too_long, pickled):
+        path.write_bytes(contents)
+        with pytest.raises(ValueError, match=r"weights is damaged or no vaecore checkpoint; delete it"):
+            checkpoints.load(path)
+
+
+def test_a_damaged_copy_in_the_cache_is_fetched_anew(tmp_path, monkeypatch):
+    contents = checkpoints.save(tmp_path / "weights", tiny()).read_bytes()
+    sha256 = hashlib.sha256(contents).hexdigest()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    site = Mirror({"/weights": contents})
+    path = checkpoints.fetch(f"{site.address}weights", sha256)
+    path.write_bytes(contents[:-1])
+    assert checkpoints.fetch(f"{site.address}weights", sha256).read_bytes() == contents
+    site.close()
+
+
+def test_on_a_full_disk_the_previous_file_is_kept(tmp_path, tally):
+    """The system lets the file grow to every n-th byte, with an error as that of a full disk; then there is room."""
+    run, result = tmp_path / "run", tmp_path / "results" / "row-1.json"
+    with pytest.raises(StopIteration):  # in the second epoch
+        train(tiny(), run, each=iter(range(2)).__next__)
+    records.write(result, {"value": 1})
+    writers = {
+        run: lambda: train(tiny(), run),
+        result: lambda: records.write(result, {"value": 2, "settings": list(range(100))}),
+        tmp_path / "new": lambda: checkpoints.save(tmp_path / "new", tiny()),
+    }
+    n = 0
+    for path, write in writers.items():
+        before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+        for n_bytes in (0, 1, 100, 399, 2000, 10_000)[: 4 if path == result else 6]:
+            with full_disk(n_bytes), pytest.raises(OSError) as caught:
+                write()
+            words = f"{path} could not be written (File too large); what was there is untouched."
+            assert str(caught.value) == f"[Errno 27] {words}"
+            assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+            n += 1
+        write()
+    assert epochs_saved(run) == 3 and weights(checkpoints.load(run)[0]) == after_each_step()[-1]
+    assert json.loads(result.read_text())["value"] == 2
+    tally("disk full", n, n)
+
+
+def write_for_ever(folder: Path, seed: int) -> None:
+    model = tiny(seed)
+    while True:
+        checkpoints.save(folder / "weights", model, note=seed)
+        records.write(folder / "result.json", {"seed": seed, "long": [seed] * 5000})
+
+
+def test_two_writers_of_one_file(tmp_path, tally):
+    """Each read sees one whole file of one writer; a writer killed in the middle leaves nothing for good."""
+    models = [weights(tiny(seed)) for seed in range(2)]
+    writers = [processes.Process(target=write_for_ever, args=(tmp_path, seed)) for seed in range(2)]
+    for writer in writers:
+        writer.start()
+    seen, n, path, result = set(), 0, tmp_path / "weights", tmp_path / "result.json"
+    try:
+        while not (path.exists() and result.exists()):
+            assert all(writer.is_alive() for writer in writers)
+            time.sleep(0.01)
+        while n < 300 or len(seen) < 4:
+            model, card = checkpoints.load(path)  # raises for a mixture, whose checksum is wrong
+            assert weights(model) == models[card["note"]]
+            record = json.loads(result.read_text())
+            assert record["long"] == [record["seed"]] * 5000
+            seen |= {("weights", card["note"]), ("result", record["seed"])}
+            n += 2
+        assert all(writer.is_alive() for writer in writers)
+    finally:
+        for writer in writers:
+            writer.kill()
+            writer.join()
+    tally("reads beside two writers", n, n)
+
+    for left in tmp_path.glob(".*.part"):
+        os.utime(left, (0, 0))
+    young, another = tmp_path / ".weights.0.part", tmp_path / ".other.0.part"
+    for part in (young, another):
+        part.touch()
+    os.utime(another, (0, 0))
+    checkpoints.save(path, tiny())
+    records.write(result, {})
+    assert sorted(tmp_path.iterdir()) == sorted([another, young, result, path])  # not what may still be written
+
+
+def test_a_new_file_is_as_open_as_others(tmp_path):
+    before = os.umask(0o027)
+    try:
+        assert checkpoints.save(tmp_path / "weights", tiny()).stat().st_mode & 0o777 == 0o640
+    finally:
+        os.umask(before)
+
+
+# ---- Nothing that is read can run: only safetensors, JSON and plain arrays are
+
+MODULES = {"pickle", "_pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal", "yaml"}
+CALLS = {"eval", "exec", "compile", "__import__", "torch.load", "torch.save", "torch.jit.load", "pandas.read_pickle"}
+WORDS = {"allow_pickle", "weights_only"}  # arguments
+
+
+def offences(source: str) -> list[str]:
+    """What in the source could load a pickle or run what was read."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        match node:
+            case ast.Import(names=names):
+                found += [name.name for name in names if name.name.split(".")[0] in MODULES]
+            case ast.ImportFrom(module=module, names=names):
+                whole = {f"{module}.{name.name}" for name in names}
+                found += [module] if (module or "").split(".")[0] in MODULES else [*whole & CALLS]
+            case ast.Call(func=function, keywords=keywords):
+                name = ast.unparse(function)
+                found += [name] if name in CALLS or name.startswith("torch.hub.") else []
+                found += [word.arg for word in keywords if word.arg in WORDS]
+    return found
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import pickle",
+        "from dill import loads",
+        "import torch\ntorch.load(path, weights_only=True)",
+        "from torch import load as read",
+        "torch.hub.load(a, b)",
+        "np.load(path, allow_pickle=True)",
+        "[eval(line) for line in file]",
+    ],
+)
+def test_what_could_load_a_pickle_is_seen(source):
+    assert offences(source)
+
+
+def test_nothing_that_is_read_can_run():
+    sources = [path for folder in ("vaecore", "book/_ext", "benchmarks") for path in (ROOT / folder).rglob("*.py")]
+    assert len(sources) > 20
+    assert not [(path.name, found) for path in sources for found in offences(path.read_text(encoding="utf-8"))]

@@ -28,8 +28,8 @@ MUTATIONS = {
     "autoencoder: noise": ("pretrained", "code = model.encode(x).mean", "code = model.encode(x).rsample()"),
     "CVAE: decoder blind to y": (
         "vae",
-        "self.decoder(self._join(\"z\", z, y))",
-        "self.decoder(self._join(\"z\", z, y if y is None else 0 * y))",
+        'self.decoder(self._join("z", z, y))',
+        'self.decoder(self._join("z", z, y if y is None else 0 * y))',
     ),
     "IWAE: mean of the logs": ("evaluate", "x, y, k).logsumexp(0) - math.log(k)", "x, y, k).mean(0)"),
     "IWAE: sum of the weights": ("evaluate", "x, y, k).logsumexp(0) - math.log(k)", "x, y, k).logsumexp(0)"),

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import subprocess
 import tempfile
 from importlib.metadata import PackageNotFoundError, version
@@ -18,6 +19,7 @@ from safetensors.torch import load as deserialize
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from .checks import check_device, typed
 from .data import TIMEOUT
 from .m2 import M1M2, M2
 from .vae import VAE, Regressor
@@ -25,6 +27,7 @@ from .vae import VAE, Regressor
 MODELS = {"VAE": VAE, "Regressor": Regressor, "M2": M2, "M1M2": M1M2.from_config}
 
 
+@typed
 def save(
     path: str | Path,
     model: nn.Module,
@@ -38,12 +41,17 @@ def save(
     `dtype` (torch.float16, say) is what the weights are stored in; they come back as float32.
     """
     path = Path(path)
+    if dtype is not None and not dtype.is_floating_point:
+        raise TypeError(f"dtype must be a type of floats, such as torch.float16; got {dtype}.")
     weights = model.state_dict().items()
     tensors = {f"model.{name}": t.to(dtype) if dtype and t.is_floating_point() else t for name, t in weights}
     tensors |= {f"state.{name}": t for name, t in (state or {}).items()}
     tensors = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
     card = {"model": type(model).__name__, "config": getattr(model, "config", {}), **provenance(), **card}
-    text = json.dumps(card, sort_keys=True, allow_nan=False)
+    try:
+        text = json.dumps(card, sort_keys=True, allow_nan=False)
+    except (TypeError, ValueError) as error:  # another type, or a number that is not finite
+        raise type(error)(f"card must hold values that JSON has; {error}.") from None
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
     os.close(handle)
@@ -59,6 +67,7 @@ def save(
     return path
 
 
+@typed
 def read(path: str | Path) -> tuple[dict[str, Tensor], dict]:
     """All tensors of a checkpoint, on the CPU, and its card. Raises ValueError where the file is damaged."""
     path = Path(path)
@@ -78,8 +87,10 @@ def read(path: str | Path) -> tuple[dict[str, Tensor], dict]:
     return tensors, card
 
 
+@typed
 def load(path: str | Path, device: torch.device | str = "cpu") -> tuple[nn.Module, dict]:
     """The model of a checkpoint, in float32 on the device, and its card."""
+    device = check_device(device)
     tensors, card = read(path)
     if card.get("model") not in MODELS:
         raise ValueError(f"{path} holds a {card.get('model')!r}; known models: {', '.join(MODELS)}.")
@@ -88,8 +99,13 @@ def load(path: str | Path, device: torch.device | str = "cpu") -> tuple[nn.Modul
     return model.to(device), card
 
 
+@typed
 def fetch(address: str, sha256: str) -> Path:
     """The file with this check sum in the user's cache, downloaded when it is not there; ValueError for another."""
+    if not re.fullmatch("[0-9a-f]{64}", sha256):
+        raise ValueError(f"sha256 must be 64 hexadecimal figures; got {sha256!r}.")
+    if "://" not in address:
+        raise ValueError(f"address must be one such as https://host/file; got {address!r}.")
     cache = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "vaecore", "weights")
     path = cache / f"{sha256}.safetensors"
     if not path.exists():
@@ -104,6 +120,7 @@ def fetch(address: str, sha256: str) -> Path:
     return path
 
 
+@typed
 def load_weights(model: nn.Module, tensors: dict[str, Tensor], path: str | Path) -> None:
     """Copy a checkpoint's weights into the model. Raises ValueError for those of another architecture."""
     theirs = {name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")}

@@ -1,12 +1,13 @@
 """What a wrong argument is told: one sentence with its name, what was expected, and what came.
 
-TypeError for a wrong type or dtype, ValueError for a wrong value, size, shape, range or device. No look at the values of
-a tensor makes the host wait for CUDA, so there they are not looked at.
+TypeError for a wrong type or dtype, ValueError for a wrong value, size, shape, range or device. The values of a tensor
+are looked at on the CPU alone: elsewhere the host would have to wait for them.
 """
 
 import functools
 import inspect
 import math
+import re
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
@@ -14,7 +15,7 @@ from numbers import Integral, Real
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 WORDS = {
     int: "a whole number",
@@ -24,7 +25,6 @@ WORDS = {
     Path: "a path",
     Tensor: "a Tensor",
     Callable: "a function",
-    None: "None",
 }
 
 
@@ -53,7 +53,7 @@ def typed(target):
     @functools.wraps(target)
     def checked(*args, **kwargs):
         in_order, hints, rest = arguments()
-        for argument, value in zip(in_order, args):
+        for argument, value in zip(in_order, args, strict=False):
             if argument is not None and not argument[2](value):
                 refuse_type(*argument[:2], value)
         for name, value in kwargs.items():
@@ -81,8 +81,8 @@ def got(value: object) -> str:
     """A value in a few words: a tensor by its type and shape, others as they are written or, if long, by their type."""
     if isinstance(value, Tensor):
         return f"a Tensor of {value.dtype}, shape {tuple(value.shape)}"
-    text = repr(value)
-    return text if len(text) <= 60 and text.isprintable() and " at 0x" not in text else f"a {type(value).__name__}"
+    text = type(value).__name__ if isinstance(value, nn.Module) else repr(value)
+    return text if len(text) <= 60 and text.isprintable() and " at 0x" not in text else type(value).__name__
 
 
 @functools.cache
@@ -107,24 +107,24 @@ def _test(hint: object) -> Callable[[object], bool]:
     if origin is Callable or hint is Callable:
         return callable
     if inspect.isclass(origin) and issubclass(origin, Iterable):  # of any kind; what it holds comes later
-        return lambda value: isinstance(value, origin | Tensor) or (
-            hasattr(value, "__array__") and not isinstance(value, str | Mapping)
+        return lambda value: (
+            isinstance(value, origin | Tensor) or (hasattr(value, "__array__") and not isinstance(value, str | Mapping))
         )
     return lambda value: isinstance(value, hint)
 
 
 def _words(hint: object) -> str:
-    hint = None if hint is types.NoneType else hint
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
-        return " or ".join(map(_words, inner))
+        return " or ".join(_words(kind) for kind in inner if kind is not types.NoneType)
     if origin in (dict, Mapping):
         return f"a dict whose values are each {_words(inner[1])}"
     if origin is Callable:
         return WORDS[Callable]
     if origin is not None:
         return f"a sequence of which each is {_words(inner[0])}"
-    return WORDS.get(hint) or f"a {getattr(hint, '__name__', hint)}"
+    name = getattr(hint, "__name__", str(hint))
+    return WORDS.get(hint) or f"{'an' if re.match('[AEIOU]|M[0-9]', name) else 'a'} {name}"
 
 
 def check_at_least(low: float, **numbers: float) -> None:
@@ -139,9 +139,9 @@ def check_above_zero(**numbers: float) -> None:
             raise ValueError(f"{name} must be above 0 and finite; got {number!r}.")
 
 
-def check_seed(seed: int) -> None:
+def check_seed(seed: int, name: str = "seed") -> None:
     if not 0 <= seed < 2**62:
-        raise ValueError(f"seed must be from 0 to 2**62 - 1; got {seed}.")
+        raise ValueError(f"{name} must be from 0 to 2**62 - 1; got {seed}.")
 
 
 def check_shape(shape: tuple[int, ...]) -> None:
@@ -155,7 +155,7 @@ def check_methods(model: object, *names: str) -> None:
         raise TypeError(f"model must have the method{'s' * (len(names) > 1)} {' and '.join(names)}; got {got(model)}.")
 
 
-def check_device(device: torch.device | str) -> torch.device:
+def check_device(device: torch.device | str, name: str = "device") -> torch.device:
     """The device, if it is there."""
     try:
         found = torch.device(device)
@@ -163,7 +163,7 @@ def check_device(device: torch.device | str) -> torch.device:
     except (RuntimeError, AssertionError, ImportError, TypeError, ValueError) as error:
         here = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
         here += ["mps"] * torch.backends.mps.is_available()
-        raise ValueError(f"device must be one that is there ({', '.join(here)}); got {device!r}.") from error
+        raise ValueError(f"{name} must be a device that is there ({', '.join(here)}); got {device!r}.") from error
     return found
 
 
@@ -183,7 +183,7 @@ def check_fits(name: str, x: Tensor, wanted: Tensor) -> None:
     """Raises unless x is floats, of one row or several for each row of what is wanted, or the other way round."""
     check_floats(**{name: x})
     same = x.shape[-1:] == wanted.shape[-1:]
-    if not same or any(1 != a != b != 1 for a, b in zip(x.shape[::-1], wanted.shape[::-1])):
+    if not same or any(1 != a != b != 1 for a, b in zip(x.shape[::-1], wanted.shape[::-1], strict=False)):
         raise ValueError(f"{name} must have a shape that fits {tuple(wanted.shape)}; got {tuple(x.shape)}.")
     if x.device != wanted.device:
         raise ValueError(f"{name} must be on {wanted.device}, as what it is compared with; got {x.device}.")

@@ -87,7 +87,7 @@ class Gaussian:
 @typed
 @dataclass(frozen=True)
 class Bernoulli:
-    """Independent bits; logits of shape (..., D), held in float32 or float64: the probability of a 1 is sigmoid(logits)."""
+    """Independent bits; the probability of a 1 is sigmoid(logits). They have shape (..., D), in float32 or float64."""
 
     logits: Tensor
 

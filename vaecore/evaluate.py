@@ -1,7 +1,7 @@
 """How good is a model? Every function of a model takes the images as the model sees them, (N, D), and no gradient.
 
-The one exception is `iwae_bound`, which is also trained on. `elbo` and `log_evidence` of grey pixels, where the model is
-one of bits, are told of in a UserWarning: they are numbers of another kind.
+The one exception is `iwae_bound`, which is also trained on. `elbo` and `log_evidence` of grey pixels, where the model
+is one of bits, are told of in a UserWarning: they are numbers of another kind.
 """
 
 import itertools
@@ -142,7 +142,7 @@ def _parts(x: Tensor, y: Tensor | None, *, batch_size: int) -> Iterator[tuple[Te
     if y is not None and (y.shape[:1] != x.shape[:1] or y.device != x.device):
         told = f"one row for each of the {len(x)} images of x, on {x.device}"
         raise ValueError(f"y must hold {told}; got shape {tuple(y.shape)}, on {y.device}.")
-    return zip(x.split(batch_size), itertools.repeat(None) if y is None else y.split(batch_size))
+    return zip(x.split(batch_size), itertools.repeat(None) if y is None else y.split(batch_size), strict=False)
 
 
 def _warn_of_grey(model, x: Tensor) -> None:

@@ -4,6 +4,7 @@ import json
 import os
 from pathlib import Path
 
+from .checks import typed
 from .evaluate import Spread, spread
 
 TRAVELLING = Path(__file__).parent / "results"  # the copies in the wheel that a notebook carries
@@ -23,20 +24,26 @@ PUBLISHED = {
 }
 
 
+@typed
 def stem(row: str, labels: int | None, draw: int) -> str:
     """The name of a run's file, less .json; a row that sees no labels has none in it."""
     return f"{row}-{draw}" if labels is None else f"{row}-{labels}-{draw}"
 
 
+@typed
 def write(path: Path, record: dict) -> None:
     """The record as JSON; the file appears whole or not at all."""
-    text = json.dumps(record, indent=1, sort_keys=True, allow_nan=False) + "\n"
+    try:
+        text = json.dumps(record, indent=1, sort_keys=True, allow_nan=False) + "\n"
+    except (TypeError, ValueError) as error:  # another type, or a number that is not finite
+        raise type(error)(f"record must hold values that JSON has; {error}.") from None
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(f".{os.getpid()}.part")
     part.write_text(text, encoding="utf-8")
     os.replace(part, path)
 
 
+@typed
 def runs(row: str, labels: int | None = None) -> list[dict]:
     """The records of a row's runs, in the order of their draws; with `labels`, of those with so many labels.
 
@@ -48,6 +55,7 @@ def runs(row: str, labels: int | None = None) -> list[dict]:
     return sorted(found, key=lambda run: (run["labels"], run["draw"]))
 
 
+@typed
 def result(row: str, labels: int | None = None) -> Spread | None:
     """Mean, standard deviation and number of a row's runs; None where there is none yet."""
     found = runs(row, labels)
@@ -59,6 +67,7 @@ def speed() -> dict:
     return json.loads((RESULTS / "speed.json").read_text(encoding="utf-8"))
 
 
+@typed
 def cell(row: str, labels: int | None = None) -> str:
     """The result as a table shows it, such as "5.21 ± 0.32 (3 runs)"; "not run yet" where there is none."""
     found = result(row, labels)

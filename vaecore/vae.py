@@ -138,6 +138,8 @@ def for_net(net: nn.Module, name: str, x: Tensor) -> Tensor:
     """x in the type of a net's weights; it must be on their device."""
     weight = next(net.parameters())
     if weight.dtype == torch.float16:
-        raise TypeError("the weights must be float32, float64 or bfloat16, for float16 ends at 65504; got torch.float16.")
+        raise TypeError(
+            "the model must have weights of float32, float64 or bfloat16; got float16, which ends at 65504."
+        )
     check_beside(name, x, weight)
     return x.to(weight.dtype)

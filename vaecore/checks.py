@@ -107,9 +107,7 @@ def _test(hint: object) -> Callable[[object], bool]:
     if origin is Callable or hint is Callable:
         return callable
     if inspect.isclass(origin) and issubclass(origin, Iterable):  # of any kind; what it holds comes later
-        return lambda value: (
-            isinstance(value, origin | Tensor) or (hasattr(value, "__array__") and not isinstance(value, str | Mapping))
-        )
+        return lambda value: (isinstance(value, origin) or hasattr(value, "__array__")) and not isinstance(value, str)
     return lambda value: isinstance(value, hint)
 
 
@@ -151,7 +149,7 @@ def check_shape(shape: tuple[int, ...]) -> None:
 
 def check_methods(model: object, *names: str) -> None:
     """TypeError where a model lacks a method."""
-    if not all(callable(getattr(model, name, None)) for name in names):
+    if isinstance(model, str) or not all(callable(getattr(model, name, None)) for name in names):
         raise TypeError(f"model must have the method{'s' * (len(names) > 1)} {' and '.join(names)}; got {got(model)}.")
 
 
@@ -171,6 +169,12 @@ def check_beside(name: str, x: Tensor, model: Tensor) -> None:
     """ValueError where x is on another device than a model's weights."""
     if x.device != model.device:
         raise ValueError(f"{name} must be on the model's device, {model.device}; got {x.device}.")
+
+
+def check_values(**tensors: Tensor) -> None:
+    for name, tensor in tensors.items():
+        if tensor.is_meta:
+            raise ValueError(f"{name} must have values; got a Tensor on the device 'meta', which has none.")
 
 
 def check_floats(**tensors: Tensor) -> None:

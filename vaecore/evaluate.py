@@ -98,9 +98,10 @@ def active_units(
     """Which latents the encoder uses, (Z,) bool: variance over images of q's mean > threshold. arXiv:1509.00519."""
     check_methods(model, "encode")
     check_at_least(0, threshold=threshold)
+    parts = _parts(x, y, batch_size=batch_size)
     if len(x) < 2:
         raise ValueError(f"x must hold at least two images, to vary; got {len(x)}.")
-    means = torch.cat([model.encode(*part).mean for part in _parts(x, y, batch_size=batch_size)])
+    means = torch.cat([model.encode(*part).mean for part in parts])
     return means.var(0) > threshold
 
 
@@ -109,8 +110,9 @@ def active_units(
 def classification_error(model, x: Tensor, y: Tensor, *, batch_size: int = 1000) -> float:
     """The share of the images x whose model.classify(x) is not their class y (N,): from 0 to 1."""
     check_methods(model, "classify")
+    parts = _parts(x, y, batch_size=batch_size)
     check_labels(y, math.inf, len(x))
-    wrong = [model.classify(x_part) != y_part for x_part, y_part in _parts(x, y, batch_size=batch_size)]
+    wrong = [model.classify(x_part) != y_part for x_part, y_part in parts]
     return torch.cat(wrong).cpu().double().mean().item()
 
 

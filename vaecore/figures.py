@@ -17,7 +17,7 @@ from matplotlib.lines import Line2D
 from matplotlib.text import Text
 from torch import Tensor
 
-from .checks import check_above_zero, check_at_least, check_labels, check_shape, typed
+from .checks import check_above_zero, check_at_least, check_labels, check_rows, check_shape, check_values, typed
 
 ENCODER, DECODER, PRIOR = "#0072b2", "#b84a00", "#666666"  # one meaning per colour, everywhere
 INK = "#010203"  # stands for the page's text colour; no other thing may have it
@@ -175,8 +175,7 @@ def check_images(images: Tensor, n_columns: int, shape: tuple[int, int]) -> Tens
         raise ValueError(f"images must have shape (N, {shape[0] * shape[1]}); got {tuple(images.shape)}.")
     if images.dtype not in (torch.uint8, torch.bool) and not images.is_floating_point():
         raise TypeError(f"images must be floats in [0, 1], bools or uint8; got {images.dtype}.")
-    if images.is_meta:
-        raise ValueError("images must have values; got those of the device 'meta', which has none.")
+    check_values(images=images)
     images = images.detach().cpu()
     images = images / 255 if images.dtype == torch.uint8 else images.float()
     if not (images.min() >= 0 and images.max() <= 1):
@@ -187,11 +186,11 @@ def check_images(images: Tensor, n_columns: int, shape: tuple[int, int]) -> Tens
 @typed
 def latent_scatter(ax: Axes, z: Tensor, labels: Tensor, limit: float | None = None) -> None:
     """Codes z (N, 2) as dots coloured by class (N,), each class named at its median point."""
-    if z.ndim != 2 or z.shape[1] != 2 or z.is_meta or not z.isfinite().all():
-        raise ValueError(f"z must be finite codes, shape (N, 2); got shape {tuple(z.shape)}, on {z.device}.")
+    check_rows(z, 2, "z")
+    check_values(z=z, labels=labels)
+    if z.ndim != 2 or not z.isfinite().all():
+        raise ValueError(f"z must be finite codes, shape (N, 2); got shape {tuple(z.shape)}.")
     check_labels(labels, math.inf, len(z), "labels")
-    if labels.is_meta:
-        raise ValueError("labels must have values; got those of the device 'meta', which has none.")
     z, labels = z.detach().cpu().numpy(), labels.cpu().numpy()
     ax.scatter(z[:, 0], z[:, 1], c=labels, cmap="tab10", s=2, linewidths=0, alpha=0.6, rasterized=True)
     for label in np.unique(labels):

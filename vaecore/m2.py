@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .checks import check_at_least, check_beside, check_labels, check_rows, check_unit_interval, typed
+from .checks import check_at_least, check_beside, check_labels, check_rows, check_unit_interval, check_values, typed
 from .distributions import Bernoulli, Gaussian, at_least_float32
 from .vae import VAE, check_architecture, for_net, mlp
 
@@ -132,6 +132,9 @@ def semi_supervised_loss(
     Each batch may have any size: its mean, times the number of such images there are, stands for their full sum.
     The last term is alpha times the mean over the labelled images of -log q(y|x); the paper's alpha is N times ours.
     """
+    for name, x in (("x_l", x_l), ("x_u", x_u)):
+        if x.ndim != 2:
+            raise ValueError(f"{name} must have shape (B, {model.d_x}); got {tuple(x.shape)}.")
     if min(n_labelled, n_unlabelled, len(x_l), len(x_u)) < 1:
         sizes = f"n_labelled={n_labelled}, n_unlabelled={n_unlabelled} and batches of {len(x_l)} and {len(x_u)}"
         raise ValueError(f"the loss needs labelled and unlabelled images; got {sizes}.")
@@ -154,8 +157,12 @@ class M1M2(nn.Module):
 
     def __init__(self, m1: VAE, m2: M2, active: Tensor) -> None:
         super().__init__()
-        if active.dtype != torch.bool or active.shape != (m1.d_z,):
-            raise ValueError(f"active must be {m1.d_z} bools; got {active.dtype}, shape {tuple(active.shape)}.")
+        told = f"active must be {m1.d_z} bools; got {active.dtype}, shape {tuple(active.shape)}."
+        if active.dtype != torch.bool:
+            raise TypeError(told)
+        if active.shape != (m1.d_z,):
+            raise ValueError(told)
+        check_values(active=active)
         if m2.likelihood != "gaussian" or m2.d_x != active.sum():
             raise ValueError(
                 f"m2 must be an M2 of likelihood 'gaussian' and d_x={active.sum()}, the number of active latents; "
@@ -178,6 +185,7 @@ class M1M2(nn.Module):
     def decode(self, z1: Tensor) -> Bernoulli:
         """p(x|z1) for active latents (..., A); the others, of which m1 makes no use, are 0."""
         check_rows(z1, len(self.active), "z1")
+        check_beside("z1", z1, self.active)
         latents = z1.new_zeros(*z1.shape[:-1], self.m1.d_z)
         latents[..., self.active] = z1
         return self.m1.decode(latents)

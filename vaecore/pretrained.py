@@ -55,7 +55,7 @@ def regressor_loss(model: Regressor, x: Tensor, y: Tensor) -> Tensor:
 @typed
 def seen(model: M2 | M1M2, images: Tensor) -> tuple[M2, Tensor]:
     """The M2 of the model, and what it sees of uint8 images: their bits or, on an M1, a draw of their features."""
-    check_pixels(images, "images")
+    check_pixels(images, "images", model.m1.d_x if isinstance(model, M1M2) else model.d_x)
     bits = data.binarize(images)
     return (model.m2, model.features(bits).rsample()) if isinstance(model, M1M2) else (model, bits)
 
@@ -225,7 +225,7 @@ def check_value(name: str, model: nn.Module) -> float:
 @torch.no_grad()
 def mean_loss(recipe: Recipe, model: nn.Module, images: Tensor) -> float:
     """The recipe's loss, in nats, on uint8 images (N, 784) whose bits are drawn once."""
-    check_pixels(images, "images")
+    check_pixels(images, "images", math.prod(data.SHAPE))
     with evaluate.seeded(0, images.device):
         return recipe.loss(model, images).item()
 

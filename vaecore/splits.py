@@ -6,7 +6,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from .checks import check_at_least, check_labels, check_seed, check_shape, typed
+from .checks import check_at_least, check_labels, check_seed, check_shape, check_values, typed
 from .data import SHAPE, Digits
 
 
@@ -42,7 +42,8 @@ def label_split(y: Tensor, n_labelled: int, seed: int) -> tuple[Tensor, Tensor]:
 
     y (N,) holds the classes. Raises ValueError where n_labelled does not share out evenly or a class has too few.
     """
-    check_labels(y, math.inf, len(y))
+    check_values(y=y)
+    check_labels(y, math.inf, y.shape[0] if y.ndim else 0)
     check_at_least(1, n_labelled=n_labelled)
     check_seed(seed)
     if len(y) == 0:

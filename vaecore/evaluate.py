@@ -150,7 +150,7 @@ def _parts(x: Tensor, y: Tensor | None, *, batch_size: int) -> Iterator[tuple[Te
 def _warn_of_grey(model, x: Tensor) -> None:
     if getattr(model, "likelihood", "") == "bernoulli" and ((x != 0) & (x != 1)).any():
         told = "x holds grey pixels, but the model is one of bits, to be drawn by data.binarize: no such number is "
-        warnings.warn(f"{told}comparable to that of bits.", stacklevel=4)  # of the one who called elbo
+        warnings.warn(f"{told}comparable to that of bits.", stacklevel=5)  # the line that calls elbo
 
 
 @typed

@@ -17,7 +17,16 @@ from matplotlib.lines import Line2D
 from matplotlib.text import Text
 from torch import Tensor
 
-from .checks import check_above_zero, check_at_least, check_labels, check_rows, check_shape, check_values, typed
+from .checks import (
+    check_above_zero,
+    check_at_least,
+    check_labels,
+    check_rows,
+    check_shape,
+    check_type,
+    check_values,
+    typed,
+)
 
 ENCODER, DECODER, PRIOR = "#0072b2", "#b84a00", "#666666"  # one meaning per colour, everywhere
 INK = "#010203"  # stands for the page's text colour; no other thing may have it
@@ -214,6 +223,10 @@ def latent_scatter(ax: Axes, z: Tensor, labels: Tensor, limit: float | None = No
 @typed
 def curves(x: Sequence[float], lines: dict[str, Sequence[float]], xlabel: str, ylabel: str, alt: str) -> Picture:
     """Named lines over a common x, told apart by their dashes."""
+    if not lines:
+        raise ValueError("lines must name at least one line; got none.")
+    for value in x if isinstance(x, list | tuple) else ():
+        check_type("each of x", value, float)
     for name, y in lines.items():
         if len(y) != len(x):
             raise ValueError(f"lines must each have {len(x)} numbers, as many as x; got {len(y)} of {name!r}.")

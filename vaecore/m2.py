@@ -113,8 +113,10 @@ class M2(nn.Module):
         return self.decode(z).mean.transpose(0, 1)
 
     def _checked(self, x: Tensor, y: Tensor | None = None, names: tuple[str, str] = ("x", "y")) -> Tensor:
-        """x as the nets take it, (..., B, D), if it and the classes y, (B,), are what they must be."""
+        """x as the nets take it, (B, D), if it and the classes y, (B,), are what they must be."""
         check_rows(x, self.d_x, names[0])
+        if x.ndim != 2:  # an axis before the rows is that of the classes
+            raise ValueError(f"{names[0]} must have shape (B, {self.d_x}); got {tuple(x.shape)}.")
         if self.likelihood == "bernoulli":
             check_unit_interval(x, names[0])
         if y is not None:
@@ -132,15 +134,12 @@ def semi_supervised_loss(
     Each batch may have any size: its mean, times the number of such images there are, stands for their full sum.
     The last term is alpha times the mean over the labelled images of -log q(y|x); the paper's alpha is N times ours.
     """
-    for name, x in (("x_l", x_l), ("x_u", x_u)):
-        if x.ndim != 2:
-            raise ValueError(f"{name} must have shape (B, {model.d_x}); got {tuple(x.shape)}.")
+    x_l, x_u = model._checked(x_l, y_l, ("x_l", "y_l")), model._checked(x_u, names=("x_u", "y_u"))
     if min(n_labelled, n_unlabelled, len(x_l), len(x_u)) < 1:
         sizes = f"n_labelled={n_labelled}, n_unlabelled={n_unlabelled} and batches of {len(x_l)} and {len(x_u)}"
         raise ValueError(f"the loss needs labelled and unlabelled images; got {sizes}.")
     if not isinstance(alpha, Tensor):
         check_at_least(0, alpha=alpha)
-    x_l, x_u = model._checked(x_l, y_l, ("x_l", "y_l")), model._checked(x_u, names=("x_u", "y_u"))
     labelled_sum = n_labelled * model.labelled_bound(x_l, y_l).mean()
     unlabelled_sum = n_unlabelled * model.unlabelled_bound(x_u).mean()
     log_q_y = model.log_q_y(x_l).gather(1, y_l[:, None])  # of the true classes, (B, 1)
@@ -175,12 +174,12 @@ class M1M2(nn.Module):
     @classmethod
     def from_config(cls, m1: dict, m2: dict, active: list[bool]) -> "M1M2":
         """An untrained one of the sizes in another's `config`."""
-        return cls(VAE(**m1), M2(**m2), torch.tensor(active))
+        return cls(VAE(**m1), M2(**m2), torch.tensor(active, dtype=torch.bool))
 
     def features(self, x: Tensor) -> Gaussian:
         """q(z1|x) of the active latents, over (B, A): its draws are what m2 learns from, its mean is classified."""
         posterior = self.m1.encode(x)
-        return Gaussian(posterior.mu[:, self.active], posterior.log_var[:, self.active])
+        return Gaussian(posterior.mu[..., self.active], posterior.log_var[..., self.active])
 
     def decode(self, z1: Tensor) -> Bernoulli:
         """p(x|z1) for active latents (..., A); the others, of which m1 makes no use, are 0."""

@@ -139,6 +139,8 @@ class Recipe:
 @typed
 def on_bits(loss: Callable[..., Tensor], given: str = "") -> Callable[[nn.Module, Tensor], Tensor]:
     """The loss of what a model sees of uint8 images: their bits or, where pixels are `given`, x and y of split_bits."""
+    if given:
+        pixel_split(given)  # told now, not at the first step
     return lambda model, images: loss(model, *(split_bits(images, given) if given else (data.binarize(images),)))
 
 

@@ -30,7 +30,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .checks import check_at_least, check_device, check_labels, check_pixels, check_shape, typed
+from .checks import check_at_least, check_device, check_labels, check_pixels, check_shape, check_values, typed
 
 NAMES = ("MNIST", "FashionMNIST", "KMNIST")
 SHA256 = {  # of the uncompressed contents
@@ -137,6 +137,7 @@ def binarize(x: Tensor) -> Tensor:
     """uint8 pixels as float32 pixels of 0 or 1: each is 1 with probability x / 255 exactly, drawn anew at each call."""
     if x.dtype != torch.uint8:
         raise TypeError(f"x must be a uint8 Tensor of pixels from 0 to 255; got {x.dtype}.")
+    check_values(x=x)
     return (x > torch.randint_like(x, 255)).float()  # of the 255 values 0 to 254, x lie below x
 
 

@@ -122,6 +122,10 @@ class Recipe:
     n_labelled: int = 0
     how: dict = field(default_factory=lambda: dict(precision="fp32"))
 
+    def __post_init__(self) -> None:
+        check_at_least(1, epochs=self.epochs)
+        check_at_least(0, n_labelled=self.n_labelled)
+
     def train(self, digits: data.Digits, seed: int = 0) -> nn.Module:
         """A new model, on the device of the digits, whose bits are drawn anew at every step."""
         device = digits.x_train.device

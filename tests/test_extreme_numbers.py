@@ -1,11 +1,12 @@
 """Extreme numbers in every distribution and bound: finite, and right by mpmath, which has 60 digits."""
 
 import math
+import tempfile
 
 import mpmath
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, configuration, given, settings
 from hypothesis import strategies as st
 
 from vaecore import evaluate
@@ -14,6 +15,8 @@ from vaecore.m2 import M2, semi_supervised_loss
 from vaecore.vae import VAE
 
 mpmath.mp.dps = 60
+HOME = tempfile.TemporaryDirectory()  # of what hypothesis notes, gone when the tests end
+configuration.set_hypothesis_home_dir(HOME.name)
 DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 HOW = dict(derandomize=True, database=None, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 LOG_2PI = mpmath.log(2 * mpmath.pi)

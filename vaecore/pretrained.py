@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from . import checkpoints, data, evaluate
-from .checks import check_at_least, check_pixels, check_seed, typed
+from .checks import check_at_least, check_pixels, check_seed, check_values, typed
 from .m2 import M1M2, M2, semi_supervised_loss
 from .splits import label_split, pixel_split
 from .train import History, fit
@@ -56,6 +56,7 @@ def regressor_loss(model: Regressor, x: Tensor, y: Tensor) -> Tensor:
 def seen(model: M2 | M1M2, images: Tensor) -> tuple[M2, Tensor]:
     """The M2 of the model, and what it sees of uint8 images: their bits or, on an M1, a draw of their features."""
     check_pixels(images, "images", model.m1.d_x if isinstance(model, M1M2) else model.d_x)
+    check_values(images=images)
     bits = data.binarize(images)
     return (model.m2, model.features(bits).rsample()) if isinstance(model, M1M2) else (model, bits)
 
@@ -71,6 +72,7 @@ def unlabelled_loss(model: M2 | M1M2, images: Tensor) -> Tensor:
 def split_bits(images: Tensor, given: str) -> tuple[Tensor, Tensor]:
     """The bits to predict, x, and those given, y, of images (B, 784) uint8; `given` as in pixel_split."""
     check_pixels(images, "images", math.prod(data.SHAPE))
+    check_values(images=images)
     to_see, to_predict = (rows.to(images.device) for rows in pixel_split(given))
     bits = data.binarize(images)
     return bits[:, to_predict], bits[:, to_see]
@@ -232,6 +234,7 @@ def check_value(name: str, model: nn.Module) -> float:
 def mean_loss(recipe: Recipe, model: nn.Module, images: Tensor) -> float:
     """The recipe's loss, in nats, on uint8 images (N, 784) whose bits are drawn once."""
     check_pixels(images, "images", math.prod(data.SHAPE))
+    check_values(images=images)
     with evaluate.seeded(0, images.device):
         return recipe.loss(model, images).item()
 

@@ -2,8 +2,10 @@
 
 import functools
 import http.server
+import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -95,9 +97,11 @@ def building(request, tmp_path_factory):
         return
     shutil.rmtree(COLD, ignore_errors=True)
     with open(tmp_path_factory.mktemp("build") / "log", "w+", encoding="utf-8") as log:
-        process = subprocess.Popen([sys.executable, DRIVER, "--out", COLD], stdout=log, stderr=subprocess.STDOUT)
+        command = [sys.executable, DRIVER, "--out", COLD]
+        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
         yield process, log
-        process.terminate()
+        if process.poll() is None:  # a run that stops early stops the build, and the kernels below it
+            os.killpg(process.pid, signal.SIGTERM)
         process.wait()
 
 

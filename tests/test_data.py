@@ -105,13 +105,13 @@ def test_device(device):
 
 
 def test_unknown_name():
-    with pytest.raises(ValueError, match=r"name='CIFAR10' is not .* expected one of MNIST, FashionMNIST, KMNIST"):
+    with pytest.raises(ValueError, match=r"name must be .* MNIST, FashionMNIST, KMNIST; got 'CIFAR10'\.$"):
         data.mnist("CIFAR10")
 
 
-@pytest.mark.parametrize("device", ["cuda:99", "gpu", "", 1.5, "mtia"])
+@pytest.mark.parametrize("device", ["cuda:99", "gpu", "", "mtia"])
 def test_device_that_is_not_there(device):
-    with pytest.raises(ValueError, match=f"device={device!r} is not one that torch can use here"):
+    with pytest.raises(ValueError, match=rf"device must be a device that is there \(cpu.*\); got {device!r}\.$"):
         data.mnist(root=PACKAGED, device=device)
 
 
@@ -235,8 +235,7 @@ def test_binarize_draws_bits_anew(device, packaged):
 
 @pytest.mark.parametrize("x", [torch.rand(2, 784), torch.zeros(2, 784, dtype=torch.int64), np.zeros(4, np.uint8), [0]])
 def test_binarize_wants_bytes(x):
-    got = getattr(x, "dtype", "list")
-    with pytest.raises(TypeError, match=f"^x must be a uint8 tensor of pixels from 0 to 255, not {got}$"):
+    with pytest.raises(TypeError, match=r"^x must be a (uint8 )?Tensor.*; got .*\.$"):
         data.binarize(x)
 
 
@@ -257,14 +256,14 @@ def test_batches_are_one_shuffled_epoch(device):
 
 @pytest.mark.parametrize("batch_size", [0, -1, 2.5, "128", None])
 def test_batches_wants_a_batch_size(batch_size):
-    with pytest.raises(ValueError, match=f"batch_size={batch_size!r} must be a whole number of at least 1"):
+    with pytest.raises((TypeError, ValueError), match=f"^batch_size must be .*; got {batch_size!r}"):
         data.batches(batch_size, torch.zeros(3))  # told at once, not at the first batch
 
 
 def test_batches_wants_equal_lengths():
-    with pytest.raises(ValueError, match=r"one length and one device, got 3 rows on cpu, 4 rows on cpu$"):
+    with pytest.raises(ValueError, match=r"one length and one device; got 3 rows on cpu, 4 rows on cpu\.$"):
         data.batches(2, torch.zeros(3), torch.zeros(4))
-    with pytest.raises(ValueError, match=r"one length and one device, got 3 rows on cpu, 3 rows on meta$"):
+    with pytest.raises(ValueError, match=r"one length and one device; got 3 rows on cpu, 3 rows on meta\.$"):
         data.batches(2, torch.zeros(3), torch.zeros(3, device="meta"))
     with pytest.raises(ValueError, match="got no tensor"):
         data.batches(2)

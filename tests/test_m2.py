@@ -263,7 +263,7 @@ BAD = [
     (lambda m: m.classify(X[:, :5]), ValueError, r"x must hold 784 numbers a row.*\(2, 5\)"),
     (lambda m: semi_supervised_loss(m, X, Y, X[:0], n_labelled=2, n_unlabelled=9), ValueError, "batches of 2 and 0"),
     (lambda m: semi_supervised_loss(m, X, Y, X, n_labelled=0, n_unlabelled=9), ValueError, "got n_labelled=0"),
-    (lambda m: M1M2(VAE(d_z=2), m, torch.tensor([1, 0])), ValueError, "active must be 2 bools; got torch.int64"),
+    (lambda m: M1M2(VAE(d_z=2), m, torch.tensor([1, 0])), TypeError, "active must be 2 bools; got torch.int64"),
     (lambda m: M1M2(VAE(d_z=2), m, torch.tensor([True, False])), ValueError, "d_x=1.*got 'bernoulli' and d_x=784"),
     (lambda m: VAE(d_y=10).elbo(X, Y + 10), ValueError, "y must hold class numbers from 0 to 9; got 10"),
     (lambda m: VAE(d_y=10).elbo(X, torch.ones(2)), TypeError, "y must be class numbers.*float32"),

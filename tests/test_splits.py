@@ -73,9 +73,9 @@ def test_hold_out_takes_training_digits_only(digits):
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda y: pixel_split("top"), "name must be one of 'column', 'left', .*; got 'top'"),
+        (lambda y: pixel_split("top"), "name, of the pixels given, must be one of 'column', 'left', .*; got 'top'"),
         (lambda y: label_split(y, 105, 0), "n_labelled must be a multiple of the 10 classes; got 105"),
-        (lambda y: label_split(y, 0, 0), "n_labelled must be a multiple .*; got 0"),
+        (lambda y: label_split(y, 0, 0), "n_labelled must be at least 1; got 0"),
         (lambda y: label_split(y[:50], 100, 0), "n_labelled=100 needs 10 of each class; class 0 has 5"),
     ],
 )

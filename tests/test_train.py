@@ -224,17 +224,17 @@ def test_some_weights_learn_faster():
             "one length; got 2 and 3 rows",
         ),
         (lambda: fit(small(), lambda x: 0, torch.zeros(2, 20, device="meta"), epochs=1), "model is on cpu and .* meta"),
-        (lambda: pick_device("cuda:77"), "device 'cuda:77' is not there; this machine has cpu"),
-        (lambda: pick_device("gpu"), "device 'gpu' is not there"),
-        (lambda: pick_device("hpu"), "device 'hpu' is not there"),
+        (lambda: pick_device("cuda:77"), "name must be a device that is there .cpu.*; got 'cuda:77'"),
+        (lambda: pick_device("gpu"), "name must be a device .*'gpu'"),
+        (lambda: pick_device("hpu"), "name must be a device .*'hpu'"),
         (lambda: train(small(), faster={"columns": 4.0}), "faster names 'columns', but no parameter"),
-        (lambda: train(small(), faster={"bias": 0.0}), "faster must hold factors above 0"),
+        (lambda: train(small(), faster={"bias": 0.0}), r"faster\['bias'\] must be above 0"),
         (lambda: train(small(), lr=float("inf")), "lr must be above 0 and finite"),
         (lambda: train(small(), epochs=True), "epochs must be .*; got True"),
     ],
 )
 def test_bad_input_gets_one_clear_sentence(call, words):
-    with pytest.raises(ValueError, match=words) as caught:
+    with pytest.raises((TypeError, ValueError), match=words) as caught:
         call()
     assert "\n" not in str(caught.value)
 

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import secrets
 import subprocess
 import time
@@ -20,6 +21,7 @@ from safetensors.torch import load as deserialize
 from safetensors.torch import save as serialize
 from torch import Tensor, nn
 
+from .checks import check_device, typed
 from .data import TIMEOUT
 from .m2 import M1M2, M2
 from .vae import VAE, Regressor
@@ -27,6 +29,7 @@ from .vae import VAE, Regressor
 MODELS = {"VAE": VAE, "Regressor": Regressor, "M2": M2, "M1M2": M1M2.from_config}
 
 
+@typed
 def save(
     path: str | Path,
     model: nn.Module,
@@ -40,16 +43,28 @@ def save(
     `dtype` (torch.float16, say) is what the weights are stored in; they come back as float32.
     """
     path = Path(path)
+    if dtype is not None and not dtype.is_floating_point:
+        raise TypeError(f"dtype must be a type of floats, such as torch.float16; got {dtype}.")
     weights = model.state_dict().items()
     tensors = {f"model.{name}": t.to(dtype) if dtype and t.is_floating_point() else t for name, t in weights}
     tensors |= {f"state.{name}": t for name, t in (state or {}).items()}
     tensors = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
     card = {"model": type(model).__name__, "config": getattr(model, "config", {}), **provenance(), **card}
-    text = json.dumps(card, sort_keys=True, allow_nan=False)
+    text = as_json("card", card)
     write_whole(path, serialize(tensors, metadata={"card": text, "sha256": _digest(tensors, text)}))
     return path
 
 
+@typed
+def as_json(name: str, value: dict, indent: int | None = None) -> str:
+    """The value, of an argument of this name, as JSON; TypeError or ValueError for what JSON does not have."""
+    try:
+        return json.dumps(value, indent=indent, sort_keys=True, allow_nan=False)
+    except (TypeError, ValueError) as error:  # another type, or a number that is not finite
+        raise type(error)(f"{name} must hold values that JSON has; {error}.") from None
+
+
+@typed
 def write_whole(path: Path, contents: bytes) -> None:
     """Write a file that appears whole or not at all; OSError, and what was there before untouched, if it cannot be."""
     part = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
@@ -78,6 +93,7 @@ def write_whole(path: Path, contents: bytes) -> None:
             part.unlink()
 
 
+@typed
 def read(path: str | Path) -> tuple[dict[str, Tensor], dict]:
     """All tensors of a checkpoint, on the CPU, and its card. Raises ValueError where the file is damaged."""
     path = Path(path)
@@ -96,8 +112,10 @@ def read(path: str | Path) -> tuple[dict[str, Tensor], dict]:
     return tensors, json.loads(metadata["card"])
 
 
+@typed
 def load(path: str | Path, device: torch.device | str = "cpu") -> tuple[nn.Module, dict]:
     """The model of a checkpoint, in float32 on the device, and its card."""
+    device = check_device(device)
     tensors, card = read(path)
     if card.get("model") not in MODELS:
         raise ValueError(f"{path} holds a {card.get('model')!r}; known models: {', '.join(MODELS)}.")
@@ -109,8 +127,13 @@ def load(path: str | Path, device: torch.device | str = "cpu") -> tuple[nn.Modul
     return model.to(device), card
 
 
+@typed
 def fetch(address: str, sha256: str) -> Path:
     """The file with this check sum in the user's cache, downloaded when it is not there; ValueError for another."""
+    if not re.fullmatch("[0-9a-f]{64}", sha256):
+        raise ValueError(f"sha256 must be 64 hexadecimal figures; got {sha256!r}.")
+    if "://" not in address:
+        raise ValueError(f"address must be one such as https://host/file; got {address!r}.")
     cache = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "vaecore", "weights")
     path = cache / f"{sha256}.safetensors"
     if not path.exists() or hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
@@ -122,6 +145,7 @@ def fetch(address: str, sha256: str) -> Path:
     return path
 
 
+@typed
 def load_weights(model: nn.Module, tensors: dict[str, Tensor], path: str | Path) -> None:
     """Copy a checkpoint's weights into the model. Raises ValueError for those of another architecture."""
     theirs = {name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")}

@@ -33,6 +33,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .checks import check_at_least, check_device, check_labels, check_pixels, check_shape, check_values, typed
+
 NAMES = ("MNIST", "FashionMNIST", "KMNIST")
 SHA256 = {  # of the uncompressed contents
     "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
@@ -54,6 +56,7 @@ TIMEOUT = 10  # seconds of silence after which a server is given up
 log = logging.getLogger(__name__)
 
 
+@typed
 @dataclass(frozen=True, eq=False, repr=False)
 class Digits:
     """Images x_train, x_test: uint8 (N, 784); their classes y_train, y_test: int64 (N,); all on one device."""
@@ -64,6 +67,16 @@ class Digits:
     x_test: Tensor
     y_test: Tensor
     shape: tuple[int, int] = SHAPE
+
+    def __post_init__(self) -> None:
+        check_shape(self.shape)
+        for part in ("train", "test"):
+            x, y = getattr(self, f"x_{part}"), getattr(self, f"y_{part}")
+            check_pixels(x, f"x_{part}", math.prod(self.shape))
+            check_labels(y, math.inf, len(x), f"y_{part}")
+            for name, tensor in ((f"x_{part}", x), (f"y_{part}", y)):
+                if tensor.device != self.x_train.device:
+                    raise ValueError(f"{name} must be on x_train's device, {self.x_train.device}; got {tensor.device}.")
 
     @property
     def is_full(self) -> bool:
@@ -77,6 +90,7 @@ class Digits:
         return f"{self.name}: {n_train:,} training and {n_test:,} test {kind}{origin}, on {self.x_train.device}"
 
 
+@typed
 def mnist(name: str = "MNIST", root: str | Path | None = None, device: str | torch.device = "cpu") -> Digits:
     """MNIST, "FashionMNIST" or "KMNIST" on `device`, found as this module's docstring says.
 
@@ -86,11 +100,8 @@ def mnist(name: str = "MNIST", root: str | Path | None = None, device: str | tor
     ConnectionError: no download, and none that travel.
     """
     if name not in NAMES:
-        raise ValueError(f"name={name!r} is not a data set that vaecore knows; expected one of {', '.join(NAMES)}")
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, ImportError, TypeError) as error:
-        raise ValueError(f"device={device!r} is not one that torch can use here; expected e.g. 'cpu'") from error
+        raise ValueError(f"name must be that of a data set that vaecore knows, {', '.join(NAMES)}; got {name!r}.")
+    check_device(device)
 
     if root := root or os.environ.get("VAECORE_DATA"):
         remedy = "put a good copy there, or leave out root and unset $VAECORE_DATA to have it downloaded"
@@ -116,6 +127,7 @@ def mnist(name: str = "MNIST", root: str | Path | None = None, device: str | tor
     return _load(folder, name, device, remedy)
 
 
+@typed
 def fingerprint(digits: Digits) -> str:
     """Sixteen hexadecimal figures that change with any byte of the images or labels."""
     total = hashlib.sha256()
@@ -124,21 +136,22 @@ def fingerprint(digits: Digits) -> str:
     return total.hexdigest()[:16]
 
 
+@typed
 def binarize(x: Tensor) -> Tensor:
     """uint8 pixels as float32 pixels of 0 or 1: each is 1 with probability x / 255 exactly, drawn anew at each call."""
-    if not isinstance(x, Tensor) or x.dtype != torch.uint8:
-        got = getattr(x, "dtype", type(x).__name__)
-        raise TypeError(f"x must be a uint8 tensor of pixels from 0 to 255, not {got}")
+    if x.dtype != torch.uint8:
+        raise TypeError(f"x must be a uint8 Tensor of pixels from 0 to 255; got {x.dtype}.")
+    check_values(x=x)
     return (x > torch.randint_like(x, 255)).float()  # of the 255 values 0 to 254, x lie below x
 
 
+@typed
 def batches(batch_size: int, *tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
     """One epoch in a new random order: tuples of `batch_size` rows of each tensor, and a shorter last one."""
-    if not isinstance(batch_size, int) or batch_size < 1:
-        raise ValueError(f"batch_size={batch_size!r} must be a whole number of at least 1")
-    sizes = [f"{len(tensor)} rows on {tensor.device}" for tensor in tensors]
-    if len(set(sizes)) != 1:
-        raise ValueError(f"tensors must have one length and one device, got {', '.join(sizes) or 'no tensor'}")
+    check_at_least(1, batch_size=batch_size)
+    sizes = [f"{len(tensor) if tensor.ndim else 'no'} rows on {tensor.device}" for tensor in tensors]
+    if len(set(sizes)) != 1 or tensors[0].shape[:1] in ((), (0,)):
+        raise ValueError(f"tensors must have one length and one device; got {', '.join(sizes) or 'no tensor'}.")
 
     def epoch() -> Iterator[tuple[Tensor, ...]]:
         order = torch.randperm(len(tensors[0]), device=tensors[0].device)

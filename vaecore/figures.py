@@ -3,6 +3,7 @@
 import html
 import io
 import itertools
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +16,17 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.text import Text
 from torch import Tensor
+
+from .checks import (
+    check_above_zero,
+    check_at_least,
+    check_labels,
+    check_rows,
+    check_shape,
+    check_type,
+    check_values,
+    typed,
+)
 
 ENCODER, DECODER, PRIOR = "#0072b2", "#b84a00", "#666666"  # one meaning per colour, everywhere
 INK = "#010203"  # stands for the page's text colour; no other thing may have it
@@ -43,6 +55,7 @@ STYLE = {
 _numbers = itertools.count(1)
 
 
+@typed
 class Picture:
     """Inline SVG with its alt text; a notebook shows it, `str(picture)` is the HTML.
 
@@ -52,6 +65,8 @@ class Picture:
     def __init__(self, svg: str, alt: str) -> None:
         if not alt.strip():
             raise ValueError("alt must say in words what the picture shows; got an empty text.")
+        if "<svg" not in svg:
+            raise ValueError("svg must be the text of an SVG, with its element <svg>; got another text.")
         self.alt = " ".join(alt.split())
         svg = svg[svg.index("<svg") :]
         # a <style> in an inline SVG would speak to the whole page
@@ -69,6 +84,7 @@ class Picture:
         return f"Picture: {self.alt}"
 
 
+@typed
 @dataclass(frozen=True)
 class Table:
     """Rows by their names, each a dict of cells by their columns; `corner` says what the names are of.
@@ -95,13 +111,17 @@ def _cell(content: object) -> str:
     return html.escape(str(content))
 
 
+@typed
 def axes(width: float = 5.0, height: float = 3.0, n_columns: int = 1, n_rows: int = 1, **kwargs):
     """A figure and its axes in the book's style (inches); `kwargs` go to Figure.subplots."""
+    check_above_zero(width=width, height=height)
+    check_at_least(1, n_columns=n_columns, n_rows=n_rows)
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(width, height), layout="constrained")
         return figure, figure.subplots(n_rows, n_columns, **kwargs)
 
 
+@typed
 def picture(figure: Figure, alt: str) -> Picture:
     """The matplotlib figure as a Picture whose ink and three main colours follow the page's theme."""
     for text in figure.findobj(Text):  # those added after `axes` still have matplotlib's own black
@@ -123,26 +143,23 @@ def picture(figure: Figure, alt: str) -> Picture:
     return Picture(svg, alt)
 
 
+@typed
 def digit_grid(
     images: Tensor, n_columns: int, alt: str, shape: tuple[int, int] = (28, 28), size: float = 0.45
 ) -> Picture:
     """Images (N, D) in [0, 1] or uint8, row by row in n_columns columns; `size` is inches a digit."""
+    check_above_zero(size=size)
+    check_images(images, n_columns, shape)
     figure = Figure(figsize=(size * n_columns, size * -(-len(images) // n_columns)))
     ax = figure.add_axes((0, 0, 1, 1))
     show_digits(ax, images, n_columns, shape)
     return picture(figure, alt)
 
 
+@typed
 def show_digits(ax: Axes, images: Tensor, n_columns: int, shape: tuple[int, int] = (28, 28), extent=None) -> None:
     """Draw images (N, D) in [0, 1] (or uint8) into the axes, row by row, white paper and dark ink."""
-    images = images.detach().cpu()
-    if images.ndim != 2 or images.shape[1] != shape[0] * shape[1]:
-        raise ValueError(f"images must have shape (N, {shape[0] * shape[1]}); got {tuple(images.shape)}.")
-    if images.dtype not in (torch.uint8, torch.bool) and not images.is_floating_point():
-        raise TypeError(f"images must be floats in [0, 1], bools or uint8; got {images.dtype}.")
-    images = images / 255 if images.dtype == torch.uint8 else images.float()
-    if len(images) and not (images.min() >= 0 and images.max() <= 1):
-        raise ValueError(f"images must lie in [0, 1]; got values from {images.min():g} to {images.max():g}.")
+    images = check_images(images, n_columns, shape)
     pixels = images.numpy().reshape(-1, *shape)
     blank = np.zeros((-len(pixels) % n_columns, *shape), dtype=pixels.dtype)
     pixels = np.concatenate([pixels, blank])
@@ -159,8 +176,30 @@ def show_digits(ax: Axes, images: Tensor, n_columns: int, shape: tuple[int, int]
         ax.axis("off")
 
 
+def check_images(images: Tensor, n_columns: int, shape: tuple[int, int]) -> Tensor:
+    """The images, (N, D), as floats on the CPU, if they can be drawn."""
+    check_at_least(1, n_columns=n_columns)
+    check_shape(shape)
+    if images.ndim != 2 or len(images) == 0 or images.shape[1] != shape[0] * shape[1]:
+        raise ValueError(f"images must have shape (N, {shape[0] * shape[1]}); got {tuple(images.shape)}.")
+    if images.dtype not in (torch.uint8, torch.bool) and not images.is_floating_point():
+        raise TypeError(f"images must be floats in [0, 1], bools or uint8; got {images.dtype}.")
+    check_values(images=images)
+    images = images.detach().cpu()
+    images = images / 255 if images.dtype == torch.uint8 else images.float()
+    if not (images.min() >= 0 and images.max() <= 1):
+        raise ValueError(f"images must lie in [0, 1]; got values from {images.min():g} to {images.max():g}.")
+    return images
+
+
+@typed
 def latent_scatter(ax: Axes, z: Tensor, labels: Tensor, limit: float | None = None) -> None:
     """Codes z (N, 2) as dots coloured by class (N,), each class named at its median point."""
+    check_rows(z, 2, "z")
+    check_values(z=z, labels=labels)
+    if z.ndim != 2 or not z.isfinite().all():
+        raise ValueError(f"z must be finite codes, shape (N, 2); got shape {tuple(z.shape)}.")
+    check_labels(labels, math.inf, len(z), "labels")
     z, labels = z.detach().cpu().numpy(), labels.cpu().numpy()
     ax.scatter(z[:, 0], z[:, 1], c=labels, cmap="tab10", s=2, linewidths=0, alpha=0.6, rasterized=True)
     for label in np.unique(labels):
@@ -176,12 +215,21 @@ def latent_scatter(ax: Axes, z: Tensor, labels: Tensor, limit: float | None = No
             bbox=dict(boxstyle="circle,pad=0.2", facecolor="white", edgecolor="none", alpha=0.85),
         )
     if limit is not None:
+        check_above_zero(limit=limit)
         ax.set(xlim=(-limit, limit), ylim=(-limit, limit))
     ax.set(xlabel="$z_1$", ylabel="$z_2$", aspect="equal")
 
 
+@typed
 def curves(x: Sequence[float], lines: dict[str, Sequence[float]], xlabel: str, ylabel: str, alt: str) -> Picture:
     """Named lines over a common x, told apart by their dashes."""
+    if not lines:
+        raise ValueError("lines must name at least one line; got none.")
+    for value in x if isinstance(x, list | tuple) else ():
+        check_type("each of x", value, float)
+    for name, y in lines.items():
+        if len(y) != len(x):
+            raise ValueError(f"lines must each have {len(x)} numbers, as many as x; got {len(y)} of {name!r}.")
     figure, ax = axes()
     for (name, y), style in zip(lines.items(), itertools.cycle(["-", "--", ":", "-."])):
         ax.plot(x, y, style, label=name, color=INK)

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from . import checkpoints, data, evaluate
+from .checks import check_at_least, check_pixels, check_seed, check_values, typed
 from .m2 import M1M2, M2, semi_supervised_loss
 from .splits import label_split, pixel_split
 from .train import History, fit
@@ -32,46 +33,61 @@ M2_HOW = dict(batch_size=500, precision="bf16")
 LABEL_HOW = M2_HOW | dict(alpha=10.0)  # ten thousand labels, and their term well heard: these show what y and z are
 
 
+@typed
 def vae_loss(model: VAE, x: Tensor, y: Tensor | None = None) -> Tensor:
     """Minus the ELBO, averaged over the batch, in nats. Eq. m1-loss."""
     return -model.elbo(x, y).mean()
 
 
+@typed
 def autoencoder_loss(model: VAE, x: Tensor) -> Tensor:
     """The same nets as a classical autoencoder: the code is q's mean; no noise, no KL. Eq. autoencoder-loss."""
     code = model.encode(x).mean
     return -model.decode(code).log_prob(x).mean()
 
 
+@typed
 def regressor_loss(model: Regressor, x: Tensor, y: Tensor) -> Tensor:
     """Minus log p(x|y) without a latent, averaged over the batch, in nats."""
     return -model.log_likelihood(x, y).mean()
 
 
+@typed
 def seen(model: M2 | M1M2, images: Tensor) -> tuple[M2, Tensor]:
     """The M2 of the model, and what it sees of uint8 images: their bits or, on an M1, a draw of their features."""
+    check_pixels(images, "images", model.m1.d_x if isinstance(model, M1M2) else model.d_x)
+    check_values(images=images)
     bits = data.binarize(images)
     return (model.m2, model.features(bits).rsample()) if isinstance(model, M1M2) else (model, bits)
 
 
+@typed
 def unlabelled_loss(model: M2 | M1M2, images: Tensor) -> Tensor:
     """Minus M2's bound for uint8 images without labels, averaged over the batch, in nats."""
     m2, x = seen(model, images)
     return -m2.unlabelled_bound(x).mean()
 
 
+@typed
 def split_bits(images: Tensor, given: str) -> tuple[Tensor, Tensor]:
     """The bits to predict, x, and those given, y, of images (B, 784) uint8; `given` as in pixel_split."""
+    check_pixels(images, "images", math.prod(data.SHAPE))
+    check_values(images=images)
     to_see, to_predict = (rows.to(images.device) for rows in pixel_split(given))
     bits = data.binarize(images)
     return bits[:, to_predict], bits[:, to_see]
 
 
+@typed
 def some_rows(x_l: Tensor, n: int = 100) -> Tensor:
     """Up to n rows of x_l, drawn without repetition, (n,); unlike randperm it never makes the host wait for CUDA."""
+    check_at_least(1, n=n)
+    if x_l.shape[:1] in ((), (0,)):
+        raise ValueError(f"x_l must have at least one row; got shape {tuple(x_l.shape)}.")
     return torch.rand(len(x_l), device=x_l.device).topk(min(n, len(x_l))).indices
 
 
+@typed
 def fit_semi_supervised(
     model: M2 | M1M2, digits: data.Digits, n_labelled: int, draw: int, alpha: float = 0.1, **how
 ) -> History:
@@ -80,6 +96,7 @@ def fit_semi_supervised(
     A step sees up to 100 labelled images beside its batch of unlabelled ones. `draw` picks the labels; `how` goes to
     fit.
     """
+    check_seed(draw, "draw")
     labelled, unlabelled = label_split(digits.y_train, n_labelled, seed=draw)
     x_l, y_l = digits.x_train[labelled], digits.y_train[labelled]
     counts = dict(n_labelled=n_labelled, n_unlabelled=len(unlabelled))
@@ -92,6 +109,7 @@ def fit_semi_supervised(
     return fit(getattr(model, "m2", model), loss, digits.x_train[unlabelled], **how)
 
 
+@typed
 @dataclass(frozen=True)
 class Recipe:
     """All it takes to make one model from the training images.
@@ -105,6 +123,10 @@ class Recipe:
     epochs: int
     n_labelled: int = 0
     how: dict = field(default_factory=lambda: dict(precision="fp32"))
+
+    def __post_init__(self) -> None:
+        check_at_least(1, epochs=self.epochs)
+        check_at_least(0, n_labelled=self.n_labelled)
 
     def train(self, digits: data.Digits, seed: int = 0) -> nn.Module:
         """A new model, on the device of the digits, whose bits are drawn anew at every step."""
@@ -120,23 +142,29 @@ class Recipe:
         return model
 
 
+@typed
 def on_bits(loss: Callable[..., Tensor], given: str = "") -> Callable[[nn.Module, Tensor], Tensor]:
     """The loss of what a model sees of uint8 images: their bits or, where pixels are `given`, x and y of split_bits."""
+    if given:
+        pixel_split(given)  # told now, not at the first step
     return lambda model, images: loss(model, *(split_bits(images, given) if given else (data.binarize(images),)))
 
 
+@typed
 def completer(given: str) -> Callable[[data.Digits], VAE]:
     """Makes the conditional VAE that completes a picture of which some pixels are `given`."""
     d_y, d_x = (len(rows) for rows in pixel_split(given))
     return lambda digits: VAE(d_x=d_x, d_z=20, hidden=(200, 200), d_y=d_y)
 
 
+@typed
 def regressor(given: str) -> Callable[[data.Digits], Regressor]:
     """Makes the completer's decoder without its z."""
     d_y, d_x = (len(rows) for rows in pixel_split(given))
     return lambda digits: Regressor(d_x=d_x, d_y=d_y, hidden=(200, 200))
 
 
+@typed
 def stack(digits: data.Digits) -> M1M2:
     """Trains an M1 and sets an untrained M2 on those of its latents that are active on the training images."""
     m1 = M1.train(digits)
@@ -162,6 +190,7 @@ for name in ("column", "left", "upper left"):
     RECIPES[f"regressor-{key}"] = Recipe(regressor(name), on_bits(regressor_loss, given=name), epochs=60)
 
 
+@typed
 def pretrained(name: str, digits: data.Digits) -> nn.Module:
     """The model whose weights travel along, on the device of the digits.
 
@@ -184,6 +213,7 @@ def pretrained(name: str, digits: data.Digits) -> nn.Module:
     return recipe.train(digits)
 
 
+@typed
 def card(name: str) -> dict:
     """How the weights came about, be they here or left behind: at least `seconds` and `threads`; {} if unknown."""
     path, left_behind = WEIGHTS / f"{name}.safetensors", WEIGHTS / CARDS
@@ -192,15 +222,19 @@ def card(name: str) -> dict:
     return json.loads(left_behind.read_text(encoding="utf-8")).get(name, {}) if left_behind.exists() else {}
 
 
+@typed
 def check_value(name: str, model: nn.Module) -> float:
     """The recipe's mean loss, in nats, on the first 500 test digits that travel along; the card records it."""
     digits = data.mnist(root=PACKAGED)
     return mean_loss(_recipe(name), copy.deepcopy(model).cpu(), digits.x_test[:500])
 
 
+@typed
 @torch.no_grad()
 def mean_loss(recipe: Recipe, model: nn.Module, images: Tensor) -> float:
     """The recipe's loss, in nats, on uint8 images (N, 784) whose bits are drawn once."""
+    check_pixels(images, "images", math.prod(data.SHAPE))
+    check_values(images=images)
     with evaluate.seeded(0, images.device):
         return recipe.loss(model, images).item()
 

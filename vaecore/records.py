@@ -3,7 +3,8 @@
 import json
 from pathlib import Path
 
-from .checkpoints import write_whole
+from .checkpoints import as_json, write_whole
+from .checks import typed
 from .evaluate import Spread, spread
 
 TRAVELLING = Path(__file__).parent / "results"  # the copies in the wheel that a notebook carries
@@ -25,17 +26,19 @@ PUBLISHED = {
 PUBLISHED_NATS = {"VAE": {1: 86.76, 5: 86.47, 50: 86.35}, "IWAE": {1: 86.76, 5: 85.54, 50: 84.78}}
 
 
+@typed
 def stem(row: str, labels: int | None, draw: int) -> str:
     """The name of a run's file, less .json; a row that sees no labels has none in it."""
     return f"{row}-{draw}" if labels is None else f"{row}-{labels}-{draw}"
 
 
+@typed
 def write(path: Path, record: dict) -> None:
     """The record as JSON; the file appears whole or not at all."""
-    text = json.dumps(record, indent=1, sort_keys=True, allow_nan=False) + "\n"
-    write_whole(path, text.encode())
+    write_whole(path, (as_json("record", record, indent=1) + "\n").encode())
 
 
+@typed
 def runs(row: str, labels: int | None = None) -> list[dict]:
     """The records of a row's runs, in the order of their draws; with `labels`, of those with so many labels.
 
@@ -47,6 +50,7 @@ def runs(row: str, labels: int | None = None) -> list[dict]:
     return sorted(found, key=lambda run: (run["labels"], run["draw"]))
 
 
+@typed
 def result(row: str, labels: int | None = None) -> Spread | None:
     """Mean, standard deviation and number of a row's runs; None where there is none yet."""
     found = runs(row, labels)
@@ -58,6 +62,7 @@ def speed() -> dict:
     return json.loads((RESULTS / "speed.json").read_text(encoding="utf-8"))
 
 
+@typed
 def cell(row: str, labels: int | None = None) -> str:
     """The result as a table shows it, such as "5.21 ± 0.32 (3 runs)"; "not run yet" where there is none."""
     found = result(row, labels)

@@ -17,9 +17,11 @@ import torch
 from torch import Tensor, distributed, nn
 
 from . import checkpoints
+from .checks import check_above_zero, check_at_least, check_device, check_seed, got, typed
 from .evaluate import reseed, seeded
 
 
+@typed
 @dataclass
 class History:
     """What `fit` did, epoch by epoch: mean of the steps' losses, test value (nan if none was asked for), seconds."""
@@ -38,6 +40,7 @@ class History:
         return "\n".join([*lines, f"{n} epoch{'s' * (n != 1)} in {sum(self.seconds):.0f} s, {self.setting}"])
 
 
+@typed
 @torch.enable_grad()  # also when Ctrl-C falls into torch's own switching off and on again
 def fit(
     model: nn.Module,
@@ -64,7 +67,7 @@ def fit(
     On CUDA the step is recorded once and replayed, if the loss never makes the host wait; then what Python computes
     in it, beside the tensors, stays as it was in the third step. Under torchrun the processes share every batch.
     """
-    device = _check(model, tensors, epochs, batch_size, lr, schedule)
+    device = _check(model, tensors, epochs, batch_size, lr, schedule, seed)
     groups = _groups(model, faster or {})
     precision = _precision(precision, model, device)
     _leave_room()
@@ -91,7 +94,11 @@ def fit(
         rows = order.index_select(0, count % n_steps * batch_size + mine)
         with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
             # On uint8 index_select is many times as fast as tensor[rows].
-            value = loss(*(tensor.index_select(0, rows) for tensor in tensors)) * (len(mine) / n_rows)
+            value = loss(*(tensor.index_select(0, rows) for tensor in tensors))
+            if not isinstance(value, Tensor) or value.shape != () or not value.requires_grad:
+                told = "one number that comes of the model's weights, such as -model.elbo(x).mean()"
+                raise ValueError(f"loss must give {told}; got {got(value)}.")
+            value = value * (len(mine) / n_rows)
         optimizer.zero_grad()
         value.backward()
         if n_processes > 1:
@@ -181,8 +188,7 @@ def _groups(model: nn.Module, faster: dict[str, float]) -> list[dict]:
     """The parameters for Adam, by the `factor` of their learning rate."""
     named = dict(model.named_parameters())
     for word, factor in faster.items():
-        if not 0 < factor < math.inf:
-            raise ValueError(f"faster must hold factors above 0; got {factor!r} for {word!r}.")
+        check_above_zero(**{f"faster[{word!r}]": factor})
         if not any(word in name for name in named):
             raise ValueError(f"faster names {word!r}, but no parameter is called so; there are {', '.join(named)}.")
     by_factor: dict[float, list[Tensor]] = {}
@@ -212,6 +218,7 @@ def _seed(seed: int, epoch: int, rank: int = 0) -> int:
     return seed + 1_000_003 * (epoch + 10_007 * rank)
 
 
+@typed
 def pick_device(name: str = "auto") -> torch.device:
     """The named device ("cpu", "cuda", "cuda:1", "mps"), or for "auto" the best one here.
 
@@ -221,36 +228,28 @@ def pick_device(name: str = "auto") -> torch.device:
         if torch.cuda.is_available():
             return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))  # of a process that torchrun started
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError, ImportError, TypeError) as error:
-        raise ValueError(f"device {name!r} is not there; this machine has {_devices()}.") from error
-    return device
+    return check_device(name, "name")
 
 
-def _devices() -> str:
-    names = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
-    return ", ".join(names + ["mps"] * torch.backends.mps.is_available())
-
-
-def _check(model, tensors, epochs, batch_size, lr, schedule) -> torch.device:
+def _check(model, tensors, epochs, batch_size, lr, schedule, seed) -> torch.device:
     if schedule not in ("cosine", "constant"):
         raise ValueError(f"schedule must be 'cosine' or 'constant'; got {schedule!r}.")
-    for name, value in (("epochs", epochs), ("batch_size", batch_size)):
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise ValueError(f"{name} must be a whole number of at least 1; got {value!r}.")
-    if not 0 < lr < math.inf:
-        raise ValueError(f"lr must be above 0 and finite; got {lr!r}.")
-    if not tensors or len(tensors[0]) == 0:
-        raise ValueError("fit needs at least one tensor of training data with at least one row.")
+    check_at_least(1, epochs=epochs, batch_size=batch_size)
+    check_above_zero(lr=lr)
+    check_seed(seed)
+    if not tensors or any(tensor.shape[:1] in ((), (0,)) for tensor in tensors):
+        raise ValueError("fit needs at least one tensor of training data, and tensors with at least one row.")
     lengths = [f"{len(tensor):,}" for tensor in tensors]
     if len(set(lengths)) > 1:
         raise ValueError(f"the data tensors must have one length; got {' and '.join(lengths)} rows.")
-    device = next(model.parameters()).device
+    weight = next(model.parameters(), None)
+    if weight is None:
+        raise ValueError(f"model must have weights to train; got {got(model)}.")
+    device = weight.device
     for tensor in tensors:
         if tensor.device != device:
-            raise ValueError(f"the model is on {device} and a data tensor on {tensor.device}; move one of them.")
+            told = f"the model is on {device} and one of the tensors on {tensor.device}"
+            raise ValueError(f"{told}: tensors must be on the model's device.")
     return device
 
 

@@ -6,13 +6,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .checks import check_at_least, check_beside, check_labels, check_rows, check_unit_interval, typed
 from .distributions import Bernoulli, Gaussian
 
 ACTIVATIONS = {"relu": nn.ReLU, "softplus": nn.Softplus, "tanh": nn.Tanh}
 
 
+@typed
 def mlp(d_in: int, hidden: tuple[int, ...], d_out: int, activation: str) -> nn.Sequential:
     """Linear layers d_in -> hidden -> d_out with the activation between them, and none after the last."""
+    check_architecture(activation, hidden, d_in=d_in, d_out=d_out)
     sizes = (d_in, *hidden)
     layers: list[nn.Module] = []
     for d_before, d_after in pairwise(sizes):
@@ -20,17 +23,15 @@ def mlp(d_in: int, hidden: tuple[int, ...], d_out: int, activation: str) -> nn.S
     return nn.Sequential(*layers, nn.Linear(sizes[-1], d_out))
 
 
-def at_least_float32(x: Tensor) -> Tensor:
-    """What comes out of a bfloat16 net, wide enough for exp, log and a sum over pixels."""
-    return x.to(torch.promote_types(x.dtype, torch.float32))
-
-
+@typed
 class VAE(nn.Module):
     """p(z) = N(0, I), p(x|z) Bernoulli, q(z|x) diagonal Gaussian, both nets MLPs. arXiv:1406.5298, secs. 2, 3.1.
 
     d_x pixels, d_z latents, `hidden` units from the image inwards (the decoder has them reversed).
     With d_y > 0 both nets also see a condition y: class numbers (B,) int64, or rows of d_y numbers, (B, d_y).
     """
+
+    likelihood = "bernoulli"
 
     def __init__(
         self,
@@ -42,8 +43,7 @@ class VAE(nn.Module):
     ) -> None:
         super().__init__()
         check_architecture(activation, hidden, d_x=d_x, d_z=d_z)
-        if d_y < 0:
-            raise ValueError(f"d_y must be 0, for no condition, or more; got {d_y}.")
+        check_at_least(0, d_y=d_y)
         self.d_x, self.d_z, self.d_y = d_x, d_z, d_y
         self.config = dict(d_x=d_x, d_z=d_z, hidden=list(hidden), d_y=d_y, activation=activation)
         self.encoder = mlp(d_x + d_y, tuple(hidden), 2 * d_z, activation)
@@ -56,14 +56,12 @@ class VAE(nn.Module):
         """
         check_rows(x, self.d_x)
         check_unit_interval(x)
-        mu, log_var = self.encoder(self._join(x, y)).chunk(2, dim=-1)
-        return Gaussian(at_least_float32(mu), at_least_float32(log_var))
+        return Gaussian(*self.encoder(self._join("x", x, y)).chunk(2, dim=-1))
 
     def decode(self, z: Tensor, y: Tensor | None = None) -> Bernoulli:
         """p(x|z), or p(x|z,y): a Bernoulli over (B, D), for latents z of shape (B, Z)."""
-        if z.shape[-1] != self.d_z:
-            raise ValueError(f"z must have {self.d_z} latents in its last dimension; got shape {tuple(z.shape)}.")
-        return Bernoulli(at_least_float32(self.decoder(self._join(z, y))))
+        check_rows(z, self.d_z, "z")
+        return Bernoulli(self.decoder(self._join("z", z, y)))
 
     def elbo(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """A one-sample estimate of the evidence lower bound, (B,), in nats. Eq. elbo; with y, Eq. cvae-elbo."""
@@ -73,18 +71,21 @@ class VAE(nn.Module):
 
     def generate(self, n: int, y: Tensor | None = None) -> Bernoulli:
         """p(x|z) for n draws z from the prior: a Bernoulli over (n, D). Its mean is what figures show."""
+        check_at_least(1, n=n)
         z = torch.randn(n, self.d_z, device=next(self.parameters()).device)
         return self.decode(z, y)
 
-    def _join(self, x: Tensor, y: Tensor | None) -> Tensor:
-        """x with the condition's columns behind it, (B, D + d_y)."""
+    def _join(self, name: str, x: Tensor, y: Tensor | None) -> Tensor:
+        """x, or z, as the nets take it, with the condition's columns behind it, (B, D + d_y)."""
+        x = for_net(self.encoder, name, x)
         if y is not None and self.d_y == 0:
             raise ValueError("y was given, but this VAE has d_y=0 and takes no condition.")
         if y is None and self.d_y > 0:
             raise ValueError(f"y is missing: this VAE needs class numbers (B,) or rows of {self.d_y} numbers.")
         if y is None:
             return x
-        if y.ndim == 1:
+        check_beside("y", y, x)
+        if y.ndim < 2:
             check_labels(y, self.d_y, x.shape[-2])
             y = F.one_hot(y, self.d_y)
         elif not y.is_floating_point():
@@ -97,6 +98,7 @@ class VAE(nn.Module):
         return torch.cat([x, y.to(x.dtype).expand(*x.shape[:-1], self.d_y)], dim=-1)
 
 
+@typed
 class Regressor(nn.Module):
     """p(x|y) of independent bits: a conditional VAE's decoder without its z. arXiv:1606.05908, sec. 4.2.
 
@@ -113,47 +115,31 @@ class Regressor(nn.Module):
     def predict(self, y: Tensor) -> Bernoulli:
         """p(x|y): a Bernoulli over (B, D), for conditions y of shape (B, d_y)."""
         check_rows(y, self.d_y, "y")
-        return Bernoulli(at_least_float32(self.net(y)))
+        return Bernoulli(self.net(for_net(self.net, "y", y)))
 
     def log_likelihood(self, x: Tensor, y: Tensor) -> Tensor:
         """log p(x|y), exact, (B,), in nats: to be set beside evaluate.log_evidence of a conditional VAE."""
         check_rows(x, self.d_x)
         check_unit_interval(x)
-        return self.predict(y).log_prob(x)
+        likelihood = self.predict(y)
+        if x.shape[:-1] != y.shape[:-1]:
+            raise ValueError(f"y must have a row for each of the {x.shape[-2]} rows of x; got shape {tuple(y.shape)}.")
+        return likelihood.log_prob(x)
 
 
 def check_architecture(activation: str, hidden: tuple[int, ...], **sizes: int) -> None:
     if activation not in ACTIVATIONS:
         raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}; got {activation!r}.")
-    if isinstance(hidden, int):
-        raise TypeError(f"hidden must be a sequence of layer sizes, such as (500, 500); got {hidden}.")
     for name, size in (*sizes.items(), *(("hidden", h) for h in hidden)):
-        if size < 1:
-            raise ValueError(f"{name} must be at least 1; got {size}.")
+        check_at_least(1, **{name: size})
 
 
-def check_rows(x: Tensor, d_x: int, name: str = "x") -> None:
-    if x.ndim < 2 or x.shape[-1] != d_x:
-        raise ValueError(f"{name} must hold {d_x} numbers a row, shape (B, {d_x}); got shape {tuple(x.shape)}.")
-    if not x.is_floating_point():
-        raise TypeError(f"{name} must be floats (see data.binarize); got {x.dtype}.")
-
-
-def check_unit_interval(x: Tensor) -> None:
-    # on CUDA a look at the values would make the host wait at every step
-    if x.device.type == "cpu" and x.numel() > 0:
-        low, high = (v.item() for v in x.detach().aminmax())
-        if not (low >= 0 and high <= 1):
-            raise ValueError(f"x must lie in [0, 1] (see data.binarize); got values from {low:g} to {high:g}.")
-
-
-def check_labels(y: Tensor, n_classes: int, n_images: int) -> None:
-    """Raises unless y holds one class number, int64, 0 to n_classes - 1, for each of n_images."""
-    if y.dtype != torch.int64:
-        raise TypeError(f"y must be class numbers, a tensor of int64; got {y.dtype}.")
-    if y.shape != (n_images,):
-        raise ValueError(f"y must hold one class number for each of {n_images} images; got shape {tuple(y.shape)}.")
-    if y.device.type == "cpu" and y.numel() > 0:
-        low, high = (v.item() for v in y.aminmax())
-        if low < 0 or high >= n_classes:
-            raise ValueError(f"y must hold class numbers from 0 to {n_classes - 1}; got {low} to {high}.")
+def for_net(net: nn.Module, name: str, x: Tensor) -> Tensor:
+    """x in the type of a net's weights; it must be on their device."""
+    weight = next(net.parameters())
+    if weight.dtype == torch.float16:
+        raise TypeError(
+            "the model must have weights of float32, float64 or bfloat16; got float16, which ends at 65504."
+        )
+    check_beside(name, x, weight)
+    return x.to(weight.dtype)

@@ -4,6 +4,7 @@ import torch
 import traitlets
 from torch import Tensor
 
+from ..checks import typed
 from ..data import Digits
 from ..figures import ENCODER, Picture, axes, picture, show_digits
 from ..m2 import M2
@@ -23,6 +24,7 @@ class AnalogiesExplorer(DigitPad):
 
     z = Latents(allow_none=True, default_value=None).tag(sync=True, value=True)
 
+    @typed
     def __init__(self, model: M2, digits: Digits, *, live: bool | None = None) -> None:
         if not isinstance(model, M2) or model.likelihood != "bernoulli":
             raise TypeError(f"model must be an M2 of pixels, with likelihood 'bernoulli'; got {type(model).__name__}.")

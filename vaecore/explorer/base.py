@@ -128,7 +128,7 @@ def doubles(value, wanted: str) -> Tensor:
         return found.detach().cpu().to_dense().to(torch.float64)  # in this order: not every device has float64
     except (TypeError, ValueError, RuntimeError, OverflowError):
         try:
-            got = repr(value)
+            got = " ".join(repr(value).split())
         except ValueError:  # of a whole number with thousands of digits
             got = type(value).__name__
         raise ValueError(f"{wanted}; got {got}.") from None

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from .. import evaluate
+from ..checks import typed
 from ..data import Digits, binarize
 from ..figures import Picture, digit_grid
 from ..m2 import M2
@@ -24,6 +25,7 @@ class ClassesExplorer(Explorer):
 
     z = Latents().tag(sync=True, value=True)
 
+    @typed
     def __init__(self, model: VAE | M2, digits: Digits | None = None, *, live: bool | None = None) -> None:
         self.n_classes, self.d_z = n_classes(model), model.d_z
         if isinstance(model, M2) and model.likelihood != "bernoulli":

@@ -5,6 +5,7 @@ import torch
 import traitlets
 from torch import Tensor
 
+from ..checks import typed
 from ..data import Digits
 from ..figures import Picture, axes, picture
 from ..splits import pixel_split
@@ -37,6 +38,7 @@ class CompletionExplorer(DigitPad):
     z = Latents().tag(sync=True, value=True)
     draws = traitlets.TraitType().tag(sync=True, value=True)
 
+    @typed
     def __init__(
         self,
         models: dict[str, VAE],

@@ -5,6 +5,7 @@ from matplotlib.patches import Circle, Ellipse
 from torch import Tensor
 
 from .. import figures
+from ..checks import typed
 from ..data import Digits
 from ..vae import VAE
 from .base import LIMIT, Latents, device_of, frozen
@@ -23,6 +24,7 @@ class DigitExplorer(DigitPad):
 
     epsilon = Latents().tag(sync=True, value=True)
 
+    @typed
     def __init__(self, model: VAE, digits: Digits, *, live: bool | None = None) -> None:
         check_vae(model)
         self.model, self.d_z = frozen(model), model.d_z

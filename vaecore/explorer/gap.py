@@ -8,6 +8,7 @@ import traitlets
 from torch import Tensor
 
 from .. import figures
+from ..checks import check_type
 from ..figures import Picture
 from .base import Explorer, doubles, numbers
 
@@ -32,6 +33,7 @@ class GapExplorer(Explorer):
     posterior = traitlets.Unicode().tag(sync=True, value=True)  # the name of the one that is shown
 
     def __init__(self, z: Tensor, log_joint: Tensor | Mapping[str, Tensor], *, live: bool | None = None) -> None:
+        check_type("live", live, bool | None)
         self.grid = _grid(z)
         self._log_prior = -0.5 * (math.log(2 * math.pi) + self.grid**2)
         joints = dict(log_joint) if isinstance(log_joint, Mapping) else {"": log_joint}

@@ -2,13 +2,13 @@
 
 import math
 from collections.abc import Callable
-from numbers import Integral
 
 import torch
 import traitlets
 from torch import Tensor
 
 from .. import evaluate
+from ..checks import check_at_least, typed
 from ..data import Digits
 from ..figures import Picture, digit_grid
 from ..vae import VAE
@@ -35,6 +35,7 @@ class LatentExplorer(Explorer):
     z = Latents().tag(sync=True, value=True)
     picture = traitlets.Dict(allow_none=True, default_value=None).tag(sync=True)  # the kernel's: its z and its pixels
 
+    @typed
     def __init__(
         self,
         model: VAE | None = None,
@@ -49,8 +50,8 @@ class LatentExplorer(Explorer):
         if model is not None:
             check_vae(model)
             model = frozen(model)
-        elif not isinstance(d_z, Integral) or isinstance(d_z, bool) or d_z < 1:
-            raise ValueError(f"d_z must be a whole number of at least 1; got {d_z!r}.")
+        else:
+            check_at_least(1, d_z=d_z)
         self.d_z = int(d_z or model.d_z)
         self.decode = decode or (lambda z: model.decode(z.to(device_of(model))).mean)
         settings = dict(d_z=self.d_z, limit=LIMIT, radius=RADIUS, order=list(range(self.d_z)), kl=[], note="")

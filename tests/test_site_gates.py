@@ -41,7 +41,8 @@ FOLDED = """() => [...document.querySelectorAll("details > *, .admonition > *")]
     .filter(e => !e.matches("summary") && !e.closest(".vae-live") && !shows(e)).map(e => e.outerHTML.slice(0, 100))"""
 CUT_OFF = """() => [...document.querySelectorAll("article *")]
     .filter(e => e.scrollWidth > e.clientWidth + 1 && getComputedStyle(e).overflowX !== "visible")
-    .filter(e => e.checkVisibility() && !e.closest("span.math, mjx-assistive-mml")).map(e => e.outerHTML.slice(0, 100))"""
+    .filter(e => e.checkVisibility() && !e.closest("span.math, mjx-assistive-mml"))
+    .map(e => e.outerHTML.slice(0, 100))"""
 
 THIN = """() => {  // the strokes of formulas, and in a listing all but the first word of each colour
     document.querySelectorAll("mjx-container > *").forEach(e => e.replaceChildren());

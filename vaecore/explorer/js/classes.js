@@ -1,5 +1,6 @@
 // One z as every class.
 
+ROOM.classes = () => [23.4, 17.5];
 KINDS.classes = async function (view) {
   const { d_z: dZ, n_classes: nClasses, limit } = view.settings;
   const decoder = await view.network("decoder");

@@ -1,6 +1,7 @@
 // What a VAE makes of a digit: q(z|x) on the plane of two latents and close up, the reconstruction from a z of q, and
 // the two terms of the ELBO.
 
+ROOM.digit = () => [74.7, 37.7];
 KINDS.digit = async function (view) {
   const { d_z: dZ, limit, radius, codes, labels } = view.settings;
   const [encoder, decoder] = await Promise.all([view.network("encoder"), view.network("decoder")]);

@@ -2,6 +2,7 @@
 // of a View and stands in KINDS; it sees no difference between the hosts.
 
 const KINDS = {};
+const ROOM = {}; // about how many em high a kind is, in a narrow page and in a wide one
 
 class View {
   constructor(model, root, load) {
@@ -154,7 +155,19 @@ function bring(fragment) { // to life; in a page that was saved alive, what had 
   root.setAttribute("aria-label", state.settings.name);
   const view = show(new Store(state), root, loadFromPage);
   fragment.vaecore = view;
-  view.ready.then(() => fragment.classList.add("vae-alive"));
+  view.ready.then(() => {
+    fragment.classList.add("vae-alive");
+    fragment.style.minHeight = "";
+  });
+}
+
+// Until it comes to life an explorer takes the room that it will need: what stands below it should not jump then.
+function keepRoom(fragment) {
+  try {
+    const { kind, settings } = JSON.parse(fragment.querySelector(".vae-state").textContent);
+    const [narrow, wide] = ROOM[kind](settings);
+    fragment.style.minHeight = `calc(${fragment.clientWidth < 510 ? narrow : wide} * max(0.9375rem, 14px))`;
+  } catch { /* it arrived damaged, and will say so */ }
 }
 
 // Brings every explorer of the page to life as the reader comes near it.
@@ -168,7 +181,10 @@ function bringAll() {
   }, { rootMargin: "100% 0px" });
   const known = globalThis.vaecoreKnown ??= new WeakSet(); // not a mark in the page: a saved page would keep it
   for (const fragment of document.querySelectorAll(".vae-explorer")) {
-    if (!known.has(fragment)) near.observe(fragment);
+    if (!known.has(fragment)) {
+      keepRoom(fragment);
+      near.observe(fragment);
+    }
     known.add(fragment);
   }
 }

@@ -1,5 +1,6 @@
 // A decoder under the hand: sliders for its latents, a plane when there are two, walks between test digits.
 
+ROOM.latent = ({ d_z: dZ }) => (dZ === 2 ? [47.7, 24.8] : [39.2, 24]);
 KINDS.latent = async function (view) {
   const { d_z: dZ, order, kl, codes, labels, limit, radius, steps } = view.settings;
   const picture = await latentPicture(view), flat = dZ === 2, alone = steps && !view.get("picture");

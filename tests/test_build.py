@@ -104,7 +104,7 @@ def facts(book: Path) -> str:
 
 
 def test_no_build_says_done_before_it_is(book, tally):
-    """The life of one book, since every build costs seconds: each fault fails alone, and the build after it is right."""
+    """The life of one book, since every build costs seconds: each fault fails alone, the next build is right."""
     write(book, RAISES)
     raises = build(book)
     assert raises.returncode and "ZeroDivisionError" in raises.stdout

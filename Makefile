@@ -9,20 +9,24 @@ PYTHON ?= python3
 TORCH ?=
 SOLUTIONS ?= 1
 PORT ?= 8000
+OF_VAECORE = $(wildcard tests/test_equations_*.py tests/test_data*.py tests/test_train*.py) tests/test_models.py \
+  tests/test_m2.py tests/test_splits.py tests/test_pretrained.py tests/test_pictures.py tests/test_graphs.py
 VENV = .venv/bin
 ifeq ($(origin PYTHON),file)
 KEEP = --keep-python
 endif
 
-.PHONY: help book test test-all setup lint format lock screenshots serve zip linkcheck clean distclean
+.PHONY: help book test test-all test-versions setup lint format lock audit screenshots serve zip linkcheck clean distclean
 help:
 	@echo "make book         builds the book into _build/html/index.html (SOLUTIONS=0: without solutions, for a class)"
 	@echo "make test         lints, builds cold, and runs the tests (make test-all: the slow ones too)"
+	@echo "make test-versions  tests vaecore with the oldest and the newest Python and PyTorch that it supports"
 	@echo "make serve        shows the built book at http://127.0.0.1:8000 (PORT=8001: at another port)"
 	@echo "make zip          packs it into _build/variational-autoencoders.zip, to be read without a network"
 	@echo "make linkcheck    asks whether the addresses that it links to are still there; needs a network"
 	@echo "make screenshots  every page, light and dark, wide and narrow, into _build/screenshots"
 	@echo "make lock         renews requirements.txt from pyproject.toml (UV_ARGS=--upgrade takes newer versions)"
+	@echo "make audit        asks whether a package of requirements.txt has a known hole; needs a network"
 	@echo "make clean        removes _build; make distclean: .venv too"
 
 setup:
@@ -58,12 +62,26 @@ test: lint
 test-all: lint
 	$(VENV)/python -m pytest --durations=20 --record benchmarks/results/tests.json
 
+# the oldest versions that pyproject.toml allows, then the newest; uv takes the Pythons from PATH or fetches them
+test-versions: setup
+	@for pair in "3.11 lowest-direct" "3.13 highest"; do \
+	  set -- $$pair; \
+	  $(VENV)/uv venv --quiet --clear --python $$1 _build/versions/$$1 && \
+	  $(VENV)/uv pip install --quiet --python _build/versions/$$1 --resolution $$2 -e ".[test]" && \
+	  _build/versions/$$1/bin/python -c "import sys, torch; print('Python', sys.version, 'PyTorch', torch.__version__)" && \
+	  _build/versions/$$1/bin/python -m pytest -m "not slow" $(OF_VAECORE) || exit 1; \
+	done
+
 screenshots: book
 	$(VENV)/python -m tests.screenshots
 
 lock: setup
 	$(VENV)/uv pip compile pyproject.toml --extra book --extra test --universal --python-version 3.11 \
 	  --generate-hashes --quiet --custom-compile-command "make lock" $(UV_ARGS) -o requirements.txt
+
+# strict: a package that could not be asked about counts as a finding
+audit: setup
+	$(VENV)/uv tool run pip-audit==2.10.1 --requirement requirements.txt --disable-pip --require-hashes --strict
 
 clean:
 	rm -rf _build .pytest_cache .ruff_cache

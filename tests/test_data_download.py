@@ -120,7 +120,7 @@ def test_without_network_the_packaged_digits(tmp_path, monkeypatch, capsys):
     digits = data.mnist()
     assert len(digits.x_train) == 8000 and "travel with vaecore" in repr(digits)
     told = capsys.readouterr().err
-    assert told.startswith("MNIST could not be downloaded (https://ossci-datasets")
+    assert told.startswith(f"MNIST could not be downloaded ({datasets.MNIST.mirrors[0]}")
     assert told.endswith(
         "so these are the 10,000 digits that travel with vaecore: 8,000 to train on and 2,000 to test on.\n"
     )

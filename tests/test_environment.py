@@ -1,8 +1,12 @@
 """Set-up: done once, done again when its inputs change, repaired after a kill, refused in one sentence."""
 
+import hashlib
 import importlib.util
+import re
 import subprocess
 import sys
+import zipfile
+from pathlib import Path
 
 import pytest
 from conftest import ROOT
@@ -14,12 +18,17 @@ class Killed(Exception):
     pass
 
 
-@pytest.fixture
-def setup(tmp_path, monkeypatch):
-    """The set-up program on an empty project; `setup.log` tells whether it created or filled an environment."""
+def load():
     spec = importlib.util.spec_from_file_location("environment", FILE)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def setup(tmp_path, monkeypatch):
+    """The set-up program on an empty project; `setup.log` tells whether it created or filled an environment."""
+    module = load()
     module.ROOT, module.VENV = tmp_path, tmp_path / ".venv"
     module.READY, module.MAKING = module.VENV / ".ready", module.VENV / ".making"
     module.LOCK, module.PROJECT = tmp_path / "requirements.txt", tmp_path / "pyproject.toml"
@@ -138,3 +147,41 @@ def test_old_pythons_can_read_it():
     """The sentence about the version must reach Python 3.6, so its grammar must do."""
     code = f"import ast; ast.parse(open({str(FILE)!r}).read(), feature_version=(3, 6))"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def wheel(folder):
+    """A package with nothing in it."""
+    path = folder / "small-1-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("small-1.dist-info/METADATA", "Metadata-Version: 2.1\nName: small\nVersion: 1\n")
+        file.writestr("small-1.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        file.writestr("small-1.dist-info/RECORD", "")
+    return path
+
+
+@pytest.mark.parametrize("hashed", ["right", "wrong", "none"])
+def test_only_a_package_with_the_locks_hash_is_installed(hashed, tmp_path, monkeypatch, capfd):
+    module, path = load(), wheel(tmp_path)
+    module.VENV, module.LOCK = tmp_path / ".venv", tmp_path / "requirements.txt"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", module.VENV], check=True)
+    (module.VENV / "bin" / "uv").symlink_to(Path(sys.prefix, "bin", "uv"))
+    pin = re.search(r"uv==\S+", (ROOT / "requirements.txt").read_text()).group()
+    digest = {"right": hashlib.sha256(path.read_bytes()).hexdigest(), "wrong": 64 * "0"}.get(hashed)
+    line = f"small @ {path.as_uri()}" + (f" \\\n    --hash=sha256:{digest}" if digest else "")
+    module.LOCK.write_text(
+        f"# made by hand\n{line}\n{pin} ; python_version < '3' \\\n    --hash=sha256:{64 * '0'}\n"
+    )  # uv is there
+    install = module.run
+    monkeypatch.setattr(module, "run", lambda *words: install(*words) if "sync" in words else None)
+    monkeypatch.setattr(module, "answer", lambda *words: "")
+
+    def installed():
+        return list(module.VENV.rglob("small-1.dist-info"))
+
+    if hashed == "right":
+        module.fill([])
+        assert installed()
+        return
+    with pytest.raises(SystemExit, match=r"setting up \.venv failed at `.*uv pip sync"):
+        module.fill([])
+    assert "hash" in capfd.readouterr().err.lower() and not installed()

@@ -68,7 +68,7 @@ MUTATIONS = {
 
 
 @pytest.mark.parametrize("name", MUTATIONS)
-def test_equation_tests_notice(name, tmp_path):
+def test_equation_tests_notice(name, tmp_path, tally):
     shutil.copytree(ROOT / "vaecore", tmp_path / "vaecore", ignore=shutil.ignore_patterns("__pycache__"))
     tests = sorted(path.name for path in (ROOT / "tests").glob("test_equations_*.py"))
     for test in tests:
@@ -85,3 +85,4 @@ def test_equation_tests_notice(name, tmp_path):
     assert run.returncode == (0 if MUTATIONS[name] is None else 1), run.stdout[-3000:]
     if MUTATIONS[name] is not None:
         assert "1 failed" in run.stdout and "AssertionError" in run.stdout, run.stdout[-3000:]
+        tally("mutants", 1, 1)

@@ -62,6 +62,12 @@ def speed() -> dict:
     return json.loads((RESULTS / "speed.json").read_text(encoding="utf-8"))
 
 
+def tested() -> dict | None:
+    """What the last full run of all tests left: their number, and of what they tried how much held; None before it."""
+    path = RESULTS / "tests.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+
 @typed
 def cell(row: str, labels: int | None = None) -> str:
     """The result as a table shows it, such as "5.21 ± 0.32 (3 runs)"; "not run yet" where there is none."""

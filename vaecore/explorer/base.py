@@ -22,6 +22,7 @@ SCRIPTS = (*SHARED, "latent", "digit", "classes", "analogies", "completion", "ga
 JAVASCRIPT = "\n".join((FOLDER / "js" / f"{name}.js").read_text(encoding="utf-8") for name in SCRIPTS)
 STYLE = (FOLDER / "explorer.css").read_text(encoding="utf-8")
 LIMIT = 3.0  # how far the sliders of latents go, in standard deviations of the prior
+ASLEEP = "This picture would move, but its script did not arrive or may not run; load the page again."
 ALONE = f'"use strict";(() => {{\n{JAVASCRIPT}\nbringAll();\n}})();'  # in a page; runs from file:// too
 
 
@@ -77,6 +78,7 @@ class Explorer(anywidget.AnyWidget, metaclass=Kind):
             f'<script type="application/json" class="vae-state">{_inside(json.dumps(state, allow_nan=False))}</script>'
             f"{''.join(blobs)}"
             f'<div class="vae-static">{self.static()}</div>'
+            f'<p class="vae-asleep">{ASLEEP}</p>'
             f'<script class="vae-module">{ALONE}</script></div>'
         )
 

@@ -181,6 +181,7 @@ function bringAll() {
   }, { rootMargin: "100% 0px" });
   const known = globalThis.vaecoreKnown ??= new WeakSet(); // not a mark in the page: a saved page would keep it
   for (const fragment of document.querySelectorAll(".vae-explorer")) {
+    for (const said of fragment.querySelectorAll(":scope > .vae-asleep")) said.hidden = true;
     if (!known.has(fragment)) {
       keepRoom(fragment);
       near.observe(fragment);

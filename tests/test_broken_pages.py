@@ -1,0 +1,92 @@
+"""A page that lost a part: the rest still reads, and an explorer that stays a picture says what is missing."""
+
+import time
+
+import pytest
+from test_site import PAGES, UNFOLD
+
+FAULTS = {
+    "missing": lambda content: dict(status=404, body=""),
+    "cut short": lambda content: dict(body=content[: len(content) // 2]),
+    "garbage": lambda content: dict(body=bytes(reversed(content))),
+}
+OWN = ("_static/explorers/", "_static/pictures/")  # of one page; what all pages share is broken on one of them
+NO_STORAGE = """Object.defineProperty(window, "localStorage", {
+    get() { throw new DOMException("storage is off", "SecurityError"); } });"""
+READS = """() => {
+    const words = block => {
+        const copy = block.cloneNode(true);
+        copy.querySelectorAll(".math, mjx-container, .vae-explorer, button").forEach(e => e.remove());
+        return copy.textContent.replace(/\\s+/g, " ").trim();
+    };
+    const blocks = document.querySelectorAll("article :is(h1, h2, h3, p, li, td, th, pre, svg[role=img])");
+    return [...blocks].filter(e => !e.closest(".vae-explorer, mjx-container, .math"))
+        .filter(e => e.checkVisibility({ visibilityProperty: true, opacityProperty: true }))
+        .map(e => e.getAttribute("aria-label") ?? words(e));
+}"""
+EXPLORERS = """() => [...document.querySelectorAll(".vae-explorer")].map(e => {
+    const shown = s => [...e.querySelectorAll(s)].filter(x => x.checkVisibility({ visibilityProperty: true }));
+    return {
+        alive: e.matches(".vae-alive:not(.vae-failed)") && shown(".vae-live input").length > 0,
+        told: shown(".vae-asleep, .vae-trouble").map(x => x.innerText),
+        pictures: shown(".vae-static svg[role=img]").length,
+    };
+})"""
+
+
+def right(explorer: dict) -> bool:
+    """Alive, or a picture with one sentence below it."""
+    if explorer["alive"]:
+        return explorer["told"] == []
+    return explorer["pictures"] == 1 and [said.strip()[-1:] for said in explorer["told"]] == ["."]
+
+
+def read(page, address: str) -> tuple[set[str], list[dict]]:
+    """The words that a reader of the page sees, and how each explorer does."""
+    page.goto(address)
+    page.evaluate(UNFOLD)
+    for box in page.locator(".vae-explorer").all():
+        box.evaluate("box => box.scrollIntoView()")
+    deadline = time.monotonic() + 15
+    while not all(map(right, explorers := page.evaluate(EXPLORERS))) and time.monotonic() < deadline:
+        page.wait_for_timeout(50)
+    return set(page.evaluate(READS)), explorers
+
+
+def faults_of(whole: set[str], found: tuple[set[str], list[dict]]) -> list[str]:
+    words, explorers = found
+    return sorted(f"not to be read: {text[:80]}" for text in whole - words) + [
+        f"an explorer: {explorer}" for explorer in explorers if not right(explorer)
+    ]
+
+
+def check(name: str, browser, site, served, tally, shared: bool) -> None:
+    address, asked, trouble = f"{served}{name}.html", set(), {}
+    page = browser.new_page()
+    page.on("request", lambda request: asked.add(request.url.split("?")[0].removeprefix(served)))
+    whole, explorers = read(page, address)
+    assert len(whole) > 5 and all(explorer["alive"] for explorer in explorers)
+    for victim in sorted(asked - {f"{name}.html"}):
+        for fault in FAULTS if shared or victim.startswith(OWN) else ():
+            answer = FAULTS[fault]((site / victim).read_bytes())
+            page.route(f"**/{victim}*", lambda route, _, answer=answer: route.fulfill(**answer))
+            trouble[f"{victim}, {fault}"] = faults_of(whole, read(page, address))
+            page.unroute_all()
+    page.close()
+    for what, options in (("storage off", {}), ("scripts off", dict(java_script_enabled=False))):
+        page = browser.new_page(**options)
+        page.add_init_script(NO_STORAGE)
+        trouble[what] = faults_of(whole, read(page, address))
+        page.close()
+    tally("broken pages", len(trouble), sum(not found for found in trouble.values()))
+    assert {what: found for what, found in trouble.items() if found} == {}
+
+
+def test_a_page_that_lost_a_part_still_reads(browser, site, served, tally):
+    check("02_kl", browser, site, served, tally, shared=False)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PAGES)
+def test_pages_that_lost_a_part_still_read(name, browser, site, served, tally):
+    check(name, browser, site, served, tally, shared=name in ("02_kl", "search"))

@@ -140,8 +140,6 @@ def calls(digits: data.Digits, folder: Path) -> dict[str, tuple[Callable, dict]]
         },
         "train.pick_device": dict(name="cpu"),
         "checkpoints.save": dict(path=folder / "saved", model=net, state=dict(z=z), dtype=torch.float16),
-        "checkpoints.as_json": dict(name="card", value=dict(a=1), indent=None),
-        "checkpoints.write_whole": dict(path=folder / "whole", contents=b"all"),
         "checkpoints.read": dict(path=path),
         "checkpoints.load": dict(path=path, device="cpu"),
         "checkpoints.fetch": dict(address=path.as_uri(), sha256=hashlib.sha256(path.read_bytes()).hexdigest()),

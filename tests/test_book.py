@@ -20,6 +20,7 @@ SOURCES = {
     if path.stem not in ("__init__", "make")
 }
 LAYERS = [
+    {"checks", "files"},
     {"distributions"},
     {"data", "vae", "splits", "m2", "evaluate", "records"},
     {"train", "checkpoints", "figures", "diagrams", "pretrained"},

@@ -3,9 +3,9 @@
 import json
 from pathlib import Path
 
-from .checkpoints import as_json, write_whole
 from .checks import typed
 from .evaluate import Spread, spread
+from .files import as_json, write_whole
 
 TRAVELLING = Path(__file__).parent / "results"  # the copies in the wheel that a notebook carries
 RESULTS = TRAVELLING if TRAVELLING.is_dir() else Path(__file__).parents[1] / "benchmarks" / "results"

@@ -257,6 +257,6 @@ def import_faults(sources: dict[str, str], layers: list[set[str]]) -> list[str]:
                 if rank.get(module, 0) > rank.get(place, 0):
                     faults.append(f"{name} imports {module}, which stands above it")
                 shows = module.strip("/") in {"matplotlib", "graphviz", "ipywidgets", "anywidget"}
-                if shows and rank.get(place, 9) < 2:
+                if shows and rank.get(place, 9) < rank["figures"]:
                     faults.append(f"{name} imports {module.strip('/')}: models know nothing of pictures")
     return faults

@@ -93,7 +93,7 @@ class Table:
     """
 
     corner: str
-    rows: dict[str, dict]
+    rows: dict[object, dict]
 
     def _repr_html_(self) -> str:
         columns = list(dict.fromkeys(itertools.chain.from_iterable(self.rows.values())))

@@ -215,7 +215,7 @@ def test_models_that_do_not_fit_are_told_in_a_sentence(models, regressors, digit
     small = VAE(d_x=392, d_z=20, hidden=(8,), d_y=392)
     for given, others, sentence in (
         ({}, {}, "models must name at least one"),
-        ({"half": small}, {}, "name must be one of 'column', 'left'"),
+        ({"half": small}, {}, "must be one of 'column', 'left'"),
         ({"column": small}, {}, r"models\['column'\] must predict 756 pixels from 28; got d_x=392 and d_y=392"),
         ({"left": small}, {"left": regressors["column"]}, r"regressors\['left'\] must predict 392 pixels from 392"),
         ({"left": small}, {"column": regressors["column"]}, "must have names of models; got 'column' as well"),

@@ -69,6 +69,8 @@ def copies(request, browser, served):
         page.goto(page_url(served, request.param))
         page.evaluate("() => window.MathJax?.startup?.promise")
         page.evaluate("settled()")
+        if request.param == "search":
+            page.wait_for_load_state("networkidle")  # it fetches a few words of each page that it found
         first = {url for url in asked if url.startswith(served)}
         page.evaluate(READ)
         found[width] = SimpleNamespace(page=page, first=first, shifts=page.evaluate("shifts"))

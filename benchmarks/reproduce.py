@@ -20,7 +20,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from filelock import FileLock
+from filelock import FileLock  # comes with torch
 from torch import Tensor, nn
 
 from vaecore import checkpoints, data, evaluate, records

@@ -40,8 +40,9 @@ def test_explorers_live(visit):
     promised = len(re.findall(r"^[^#\n]*\b\w+Explorer\(", TEXTS.get(visit.name, ""), re.MULTILINE))
     for box in visit.page.locator(".vae-explorer").all():
         box.scroll_into_view_if_needed()
-    alive = "n => document.querySelectorAll('.vae-alive:not(.vae-failed)').length >= n"
-    visit.page.wait_for_function(alive, arg=promised)
+    alive = ".vae-alive:not(.vae-failed)"
+    visit.page.wait_for_function(f"n => document.querySelectorAll('{alive}').length >= n", arg=promised)
+    assert count(visit, alive) >= promised
 
 
 def test_nothing_leaves_the_machine(visit):

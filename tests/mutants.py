@@ -1,9 +1,10 @@
-"""Small faults, put one at a time into the modules that hold the mathematics: which do the tests notice?
+"""Faults, put one at a time into the modules that hold the mathematics: which do the tests notice?
 
     python -m tests.mutants [MODULE ...]
 
-prints a line of JSON for each fault: where it is, what the line became, and whether a test failed. cosmic-ray makes the
-faults. Each one gets a process of its own, forked where PyTorch is already imported, and the quickest tests come first.
+makes small faults everywhere, by cosmic-ray, and prints a line of JSON for each: where it is, what the line became, and
+what the tests found. `--given` reads from standard input a list of [module, source with a fault] in their place, for
+the equation tests alone. Each fault gets a process of its own, forked where PyTorch is already imported.
 """
 
 import ast
@@ -17,6 +18,7 @@ import re
 import resource
 import sys
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -26,11 +28,9 @@ from cosmic_ray.plugins import get_operator, operator_names
 
 ROOT = Path(__file__).parents[1]
 MODULES = ("distributions", "vae", "m2", "evaluate")
-TESTS = [
-    *sorted((ROOT / "tests").glob("test_equations_*.py")),
-    ROOT / "tests/test_models.py",
-    ROOT / "tests/test_m2.py",
-]
+EQUATIONS = sorted((ROOT / "tests").glob("test_equations_*.py"))
+TESTS = [*EQUATIONS, ROOT / "tests/test_models.py", ROOT / "tests/test_m2.py"]
+FOUND = {0: "nothing", 1: "wrong", 3: "error"}  # by exit status: "wrong" where an assertion failed, all else an error
 SECONDS = 120  # of the processor; a fault may make a loop endless
 KINDS = re.compile(
     "NumberReplacer|RemoveDecorator|AddNot|Replace(AndWithOr|OrWithAnd|TrueWithFalse|FalseWithTrue)|ZeroIterationForLoop"
@@ -40,7 +40,7 @@ KINDS = re.compile(
 
 
 class Order:
-    """Lets the quickest tests go first, and measures how long each one takes."""
+    """Lets the quickest tests go first, measures how long each one takes, and stops at the first that fails."""
 
     def __init__(self, seconds: dict[str, float]) -> None:
         self.known, self.seconds = seconds, {}
@@ -50,7 +50,7 @@ class Order:
 
     def pytest_runtest_logreport(self, report) -> None:
         if report.failed:
-            os._exit(1)  # that is all there is to know
+            os._exit(1 if "AssertionError" in str(report.longrepr) else 3)  # that is all there is to know
         self.seconds[report.nodeid] = self.seconds.get(report.nodeid, 0) + report.duration
 
 
@@ -71,7 +71,7 @@ def faults(source: str):
             yield number, lines[number - 1].strip(), new.strip(), mutated
 
 
-def run_tests(module: str, source: str, seconds: dict[str, float]) -> tuple[int, Order]:
+def run_tests(module: str, source: str, tests: list[Path], seconds: dict[str, float]) -> tuple[int, Order]:
     """The tests' exit status with this source in the module's place."""
     import vaecore
 
@@ -84,50 +84,65 @@ def run_tests(module: str, source: str, seconds: dict[str, float]) -> tuple[int,
     options = ["-x", "-q", "-m", "not slow", "--assert=plain", "-W", "ignore"]  # plain: nobody reads what failed
     for plugin in ("cacheprovider", "anyio", "unraisableexception", "threadexception", "faulthandler"):
         options += ["-p", f"no:{plugin}"]
-    return pytest.main([*options, *map(str, TESTS)], plugins=[order]), order
+    return pytest.main([*options, *map(str, tests)], plugins=[order]), order
 
 
-def fork(module: str, source: str, seconds: dict[str, float], times: Path | None = None) -> int:
+def fork(module: str, source: str, tests: list[Path], seconds: dict[str, float], times: Path | None = None) -> int:
     """Starts those tests in a process of their own and returns its number; `times` is to hold what each test took."""
     process = os.fork()
     if process == 0:
-        status = 1
+        status = 3
         with contextlib.suppress(BaseException):
             resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))  # not by the clock: the machine may be busy
             for stream in (1, 2):
                 os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
-            status, order = run_tests(module, source, seconds)
+            status, order = run_tests(module, source, tests, seconds)
             if times:
                 times.write_text(json.dumps(order.seconds))
         os._exit(int(status))
     return process
 
 
-def main(modules: list[str]) -> None:
+def judge(mutants: Iterable[tuple[dict, str, str]], tests: list[Path]) -> None:
+    """Runs the tests on each (what to say of it, module, source), as many at a time as there are cores."""
     for slow in ("hypothesis", "matplotlib.pyplot", "mpmath", "playwright.sync_api", "torch", "torchvision.datasets"):
         importlib.import_module(slow)  # once, for all that are forked below
     gc.freeze()  # forked processes need not look through all that was imported
     os.chdir(ROOT)
-    sources = {module: (ROOT / "vaecore" / f"{module}.py").read_text(encoding="utf-8") for module in modules}
     with tempfile.TemporaryDirectory() as folder:
         times = Path(folder, "times.json")
-        if os.waitpid(fork(modules[0], sources[modules[0]], {}, times), 0)[1]:
+        whole = (ROOT / "vaecore" / f"{MODULES[0]}.py").read_text(encoding="utf-8")
+        if os.waitpid(fork(MODULES[0], whole, tests, {}, times), 0)[1]:
             sys.exit("mutants: the tests fail without any fault.")
         seconds = json.loads(times.read_text())
     running = {}
 
     def judge_one() -> None:
         process, status = os.wait()
-        print(json.dumps({**running.pop(process), "killed": status != 0}), flush=True)
+        found = FOUND.get(os.waitstatus_to_exitcode(status), "error")
+        print(json.dumps({**running.pop(process), "found": found}), flush=True)
 
-    for module, source in sources.items():
-        for number, old, new, mutated in faults(source):
-            if len(running) == os.cpu_count():
-                judge_one()
-            running[fork(module, mutated, seconds)] = dict(module=module, line=number, old=old, new=new)
+    for said, module, source in mutants:
+        if len(running) == os.cpu_count():
+            judge_one()
+        running[fork(module, source, tests, seconds)] = said
     while running:
         judge_one()
 
 
+def main(modules: list[str]) -> None:
+    if modules == ["--given"]:
+        given = json.load(sys.stdin)
+        judge(((dict(number=i), module, source) for i, (module, source) in enumerate(given)), EQUATIONS)
+        return
+    sources = {module: (ROOT / "vaecore" / f"{module}.py").read_text(encoding="utf-8") for module in modules or MODULES}
+    small = (
+        (dict(module=module, line=number, old=old, new=new), module, mutated)
+        for module, source in sources.items()
+        for number, old, new, mutated in faults(source)
+    )
+    judge(small, TESTS)
+
+
 if __name__ == "__main__":
-    main(sys.argv[1:] or list(MODULES))
+    main(sys.argv[1:])

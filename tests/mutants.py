@@ -29,7 +29,7 @@ from cosmic_ray.plugins import get_operator, operator_names
 ROOT = Path(__file__).parents[1]
 MODULES = ("distributions", "vae", "m2", "evaluate")
 EQUATIONS = sorted((ROOT / "tests").glob("test_equations_*.py"))
-TESTS = [*EQUATIONS, ROOT / "tests/test_models.py", ROOT / "tests/test_m2.py"]
+TESTS = [*EQUATIONS, *(ROOT / f"tests/test_{name}.py" for name in ("models", "m2", "promises"))]
 FOUND = {0: "nothing", 1: "wrong", 3: "error"}  # by exit status: "wrong" where an assertion failed, all else an error
 SECONDS = 120  # of the processor; a fault may make a loop endless
 KINDS = re.compile(

@@ -1,4 +1,4 @@
-"""What signatures and docstrings promise beside the equations: defaults, smallest sizes, further dimensions, messages."""
+"""What signatures and docstrings promise beside the equations: defaults, sizes, further dimensions, messages."""
 
 import dataclasses
 

@@ -50,11 +50,9 @@ def log_evidence(
 
 
 def _log_mean_weight(model, x: Tensor, y: Tensor | None, n_samples: int, rows: int) -> Tensor:
-    total = torch.full(x.shape[:1], -math.inf, device=x.device)
-    for start in range(0, n_samples, max(1, rows // len(x))):
-        k = min(n_samples - start, max(1, rows // len(x)))
-        total = torch.logaddexp(total, _log_weights(model, x, y, k).logsumexp(0))
-    return total - math.log(n_samples)
+    step = rows // len(x)
+    parts = [_log_weights(model, x, y, min(step, n_samples - k)).logsumexp(0) for k in range(0, n_samples, step)]
+    return torch.stack(parts).logsumexp(0) - math.log(n_samples)
 
 
 def _log_weights(model, x: Tensor, y: Tensor | None, k: int) -> Tensor:

@@ -16,6 +16,7 @@ import json
 import os
 import re
 import resource
+import signal
 import sys
 import tempfile
 from collections.abc import Iterable
@@ -30,8 +31,7 @@ ROOT = Path(__file__).parents[1]
 MODULES = ("distributions", "vae", "m2", "evaluate")
 EQUATIONS = sorted((ROOT / "tests").glob("test_equations_*.py"))
 TESTS = [*EQUATIONS, *(ROOT / f"tests/test_{name}.py" for name in ("models", "m2", "promises"))]
-FOUND = {0: "nothing", 1: "wrong", 3: "error"}  # by exit status: "wrong" where an assertion failed, all else an error
-SECONDS = 120  # of the processor; a fault may make a loop endless
+FOUND = {0: "nothing", 1: "wrong", 3: "error", -signal.SIGXCPU: "endless"}  # by exit status; 1: an assertion failed
 KINDS = re.compile(
     "NumberReplacer|RemoveDecorator|AddNot|Replace(AndWithOr|OrWithAnd|TrueWithFalse|FalseWithTrue)|ZeroIterationForLoop"
     "|ReplaceBinaryOperator_(Add_Sub|Sub_Add|Mul_Div|Div_Mul|FloorDiv_Mul|Pow_Mul)|ReplaceUnaryOperator_Delete_(USub|Not)"
@@ -87,13 +87,16 @@ def run_tests(module: str, source: str, tests: list[Path], seconds: dict[str, fl
     return pytest.main([*options, *map(str, tests)], plugins=[order]), order
 
 
-def fork(module: str, source: str, tests: list[Path], seconds: dict[str, float], times: Path | None = None) -> int:
-    """Starts those tests in a process of their own and returns its number; `times` is to hold what each test took."""
+def fork(module: str, source: str, tests: list[Path], seconds: dict[str, float], times: Path | None, limit: int) -> int:
+    """Starts those tests in a process of their own and returns its number; `times` is to hold what each test took.
+
+    It is stopped after `limit` seconds of the processor, not by the clock: the machine may be busy.
+    """
     process = os.fork()
     if process == 0:
         status = 3
         with contextlib.suppress(BaseException):
-            resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))  # not by the clock: the machine may be busy
+            resource.setrlimit(resource.RLIMIT_CPU, (limit, limit + 5))
             for stream in (1, 2):
                 os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
             status, order = run_tests(module, source, tests, seconds)
@@ -112,9 +115,11 @@ def judge(mutants: Iterable[tuple[dict, str, str]], tests: list[Path]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         times = Path(folder, "times.json")
         whole = (ROOT / "vaecore" / f"{MODULES[0]}.py").read_text(encoding="utf-8")
-        if os.waitpid(fork(MODULES[0], whole, tests, {}, times), 0)[1]:
+        if os.waitpid(fork(MODULES[0], whole, tests, {}, times, 3600), 0)[1]:
             sys.exit("mutants: the tests fail without any fault.")
         seconds = json.loads(times.read_text())
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    limit = 60 + round(4 * (used.ru_utime + used.ru_stime))  # a fault may make a loop endless
     running = {}
 
     def judge_one() -> None:
@@ -125,7 +130,7 @@ def judge(mutants: Iterable[tuple[dict, str, str]], tests: list[Path]) -> None:
     for said, module, source in mutants:
         if len(running) == os.cpu_count():
             judge_one()
-        running[fork(module, source, tests, seconds)] = said
+        running[fork(module, source, tests, seconds, None, limit)] = said
     while running:
         judge_one()
 

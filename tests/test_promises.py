@@ -11,7 +11,7 @@ import torch
 from vaecore import evaluate
 from vaecore.distributions import Bernoulli, Gaussian
 from vaecore.m2 import M1M2, M2, LabelledMLP, semi_supervised_loss
-from vaecore.vae import VAE, Regressor
+from vaecore.vae import VAE, Regressor, mlp
 
 X, ZEROS = torch.zeros(5, 3), torch.zeros(5, dtype=torch.int64)
 
@@ -125,6 +125,7 @@ def test_messages_name_what_is_wrong(m2):
 @pytest.mark.parametrize(
     "call, told",
     [
+        (lambda m: mlp("many", (2,), 2, "relu"), "d_in must be a whole number; got 'many'"),
         (lambda m: VAE("many"), "d_x must be a whole number; got 'many'"),
         (lambda m: Regressor("many", 2), "d_x must be a whole number; got 'many'"),
         (lambda m: LabelledMLP("many", 2, (2,), 2, "relu"), "d_a must be a whole number; got 'many'"),

@@ -142,14 +142,20 @@ def on_features(kind: type[M2]) -> Callable[[data.Digits], M1M2]:
     return make
 
 
-def on_long_m1(digits: data.Digits) -> M1M2:
-    """An untrained M2, smaller than the paper's, on an M1 trained longer than the shipped one: made once, then kept."""
-    path = STATE / "m1.safetensors"
+def trained_vae(digits: data.Digits) -> VAE:
+    """The VAE of the row vae_nll, whose weights are kept for the rows that go on from them; made if it is not there."""
+    row, path = ROWS["vae_nll"], STATE / "vae_nll-0.safetensors"
     STATE.mkdir(parents=True, exist_ok=True)
     with evaluate.seeded(0, digits.x_train.device):
-        m1 = vae(500)(digits)
+        model = row.make(digits)
     with FileLock(f"{path}.lock"):  # of several runs at a time the first makes it
-        without_labels(m1, digits, None, 0, checkpoint=path, **M1_HOW)
+        row.train(model, digits, None, 0, checkpoint=path, **row.how)
+    return model
+
+
+def on_trained_vae(digits: data.Digits) -> M1M2:
+    """An untrained M2, smaller than the paper's, on an M1 trained for long."""
+    m1 = trained_vae(digits)
     with evaluate.seeded(0, digits.x_train.device):
         active = evaluate.active_units(m1, data.binarize(digits.x_train))
     m2 = M2(d_x=int(active.sum()), d_z=8, hidden=(300,), likelihood="gaussian", activation="relu")
@@ -229,9 +235,9 @@ class Row:
     measure: Callable[[nn.Module, data.Digits], float] = error
     unit: str = "test error in per cent"
     labelled: bool = True
+    keep: bool = False  # the trained weights, in STATE: other rows go on from them
 
 
-M1_HOW = dict(epochs=150, precision="bf16")
 M1M2_HOW = dict(epochs=60, batch_size=200, lr=3e-3, precision="bf16", faster={"columns": 4.0})
 DOERSCH_NETS = dict(hidden=(1000, 500, 250), activation="relu")
 M2_HOW = dict(epochs=60, batch_size=200, lr=1e-3, precision="bf16", faster={"columns": 10.0})
@@ -250,7 +256,7 @@ for base, make, alone in (("m2", on_pixels, "m2_classifier"), ("m1m2", on_featur
 ROWS["m2"] = Row(
     lambda digits: M2(activation="relu"), partial(semi_supervised, alpha=1.0), M2_HOW, measure=error_on_grey
 )
-ROWS["m1m2"] = Row(on_long_m1, on_stored_features, M1M2_HOW, measure=error_on_grey)
+ROWS["m1m2"] = Row(on_trained_vae, on_stored_features, M1M2_HOW, measure=error_on_grey)
 for precision in ("fp32", "bf16"):
     ROWS[f"m1_{precision}"] = Row(
         lambda digits: VAE(d_z=50, hidden=(500, 500)),
@@ -272,14 +278,18 @@ for name, make, loss in (
         unit="-log p(x|y) in nats",
         labelled=False,
     )
-for name, loss, epochs in (("vae_nll", vae_loss, 300), ("iwae50_nll", iwae_loss, 40)):
+for name, make, loss, how in (
+    ("vae_nll", vae(500), vae_loss, dict(epochs=250)),
+    ("iwae50_nll", trained_vae, iwae_loss, dict(epochs=30, lr=5e-4)),
+):
     ROWS[name] = Row(
-        vae(200),
+        make,
         partial(without_labels, loss=loss),
-        dict(epochs=epochs, precision="fp32"),
+        how | dict(precision="bf16"),
         measure=nll,
         unit="-log p(x) in nats",
         labelled=False,
+        keep=name == "vae_nll",
     )
 DRAWS = {100: 5, 600: 3, 1000: 3, 3000: 3}
 ABLATION = ("short", "no_entropy", "no_alpha", "sampled_y", "apart")
@@ -321,7 +331,8 @@ def run(name: str, labels: int | None, draw: int, device: str) -> Path:
     record |= dict(device=str(digits.x_train.device), threads=torch.get_num_threads(), data=str(digits))
     record |= dict(seconds=round(seconds), settings=row.how) | made_by
     records.write(path, record)
-    state.unlink()
+    if not row.keep:
+        state.unlink()
     print(f"{path.name}: {value:.2f} ({row.unit}), {time.perf_counter() - start:.0f} s", flush=True)
     return path
 

@@ -108,6 +108,7 @@ def fork(module: str, source: str, tests: list[Path], seconds: dict[str, float],
 
 def judge(mutants: Iterable[tuple[dict, str, str]], tests: list[Path]) -> None:
     """Runs the tests on each (what to say of it, module, source), as many at a time as there are cores."""
+    os.environ["OMP_NUM_THREADS"] = "1"  # a process for each core is enough; threads that wait would use their time up
     for slow in ("hypothesis", "matplotlib.pyplot", "mpmath", "playwright.sync_api", "torch", "torchvision.datasets"):
         importlib.import_module(slow)  # once, for all that are forked below
     gc.freeze()  # forked processes need not look through all that was imported

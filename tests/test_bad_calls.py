@@ -23,6 +23,7 @@ CHOICES = {"activation", "likelihood", "name", "given", "schedule", "precision",
 BOUNDED = {"x", "x_l", "x_u", "y_l"}  # what is no pixel in [0, 1] and no class
 BATCH = {"one axis more", "more rows", "no rows"}  # any are right, unless another argument has as many rows
 NOT_FINITE = {"nan", "one nan", "inf"}  # what comes out has to be so too
+SENTENCE = re.compile(r".*\b(got|is missing|was given|is of another architecture)\b.*\.")  # what came, on one line
 # What else is right, as "function argument: wrong value".
 LEGAL = re.compile(
     r".* (seed|draw|d_y|alpha|threshold): 0|pretrained.Recipe n_labelled: 0"
@@ -127,8 +128,8 @@ def complaint(names: Iterable[str], error: type, caught: Exception) -> str:
         return f"{type(caught).__name__} and not {error}: {sentence}"
     if not Path(last.filename).is_relative_to(PACKAGE):
         return f"from deep inside, {last.filename}: {sentence}"
-    if "\n" in sentence or not re.search(rf"\b({'|'.join(names)})\b", sentence):
-        return f"no sentence of {names}: {sentence}"
+    if not (SENTENCE.fullmatch(sentence) and re.search(rf"\b({'|'.join(names)})\b", sentence)):
+        return f"no sentence of {names} and of what came: {sentence}"
     return ""
 
 

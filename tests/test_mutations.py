@@ -1,7 +1,6 @@
 """The equation tests guard the equations: a wrong sign, factor or term in vaecore turns at least one of them red."""
 
 import json
-import os
 import subprocess
 import sys
 
@@ -77,7 +76,6 @@ def found():
         [sys.executable, "-m", "tests.mutants", "--given"],
         cwd=ROOT,
         input=json.dumps(given),
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
     )

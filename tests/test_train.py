@@ -218,12 +218,15 @@ def test_some_weights_learn_faster():
         (lambda: train(small(), lr=-1.0), "lr must be above 0"),
         (lambda: train(small(), schedule="step"), "schedule must be 'cosine' or 'constant'; got 'step'"),
         (lambda: train(small(), precision="fp8"), "precision must be .*'fp8'"),
-        (lambda: fit(small(), lambda: 0, epochs=1), "at least one tensor"),
+        (lambda: fit(small(), lambda: 0, epochs=1), "^tensors must be at least one, .*; got none"),
         (
             lambda: fit(small(), lambda x: 0, torch.zeros(2, 20), torch.zeros(3), epochs=1),
             "one length; got 2 and 3 rows",
         ),
-        (lambda: fit(small(), lambda x: 0, torch.zeros(2, 20, device="meta"), epochs=1), "model is on cpu and .* meta"),
+        (
+            lambda: fit(small(), lambda x: 0, torch.zeros(2, 20, device="meta"), epochs=1),
+            "^tensors must be on .*, cpu; got one on meta",
+        ),
         (lambda: pick_device("cuda:77"), "name must be a device that is there .cpu.*; got 'cuda:77'"),
         (lambda: pick_device("gpu"), "name must be a device .*'gpu'"),
         (lambda: pick_device("hpu"), "name must be a device .*'hpu'"),

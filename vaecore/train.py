@@ -238,7 +238,8 @@ def _check(model, tensors, epochs, batch_size, lr, schedule, seed) -> torch.devi
     check_above_zero(lr=lr)
     check_seed(seed)
     if not tensors or any(tensor.shape[:1] in ((), (0,)) for tensor in tensors):
-        raise ValueError("fit needs at least one tensor of training data, and tensors with at least one row.")
+        shapes = ", ".join(str(tuple(tensor.shape)) for tensor in tensors) or "none"
+        raise ValueError(f"tensors must be at least one, each with at least one row; got {shapes}.")
     lengths = [f"{len(tensor):,}" for tensor in tensors]
     if len(set(lengths)) > 1:
         raise ValueError(f"the data tensors must have one length; got {' and '.join(lengths)} rows.")
@@ -248,8 +249,7 @@ def _check(model, tensors, epochs, batch_size, lr, schedule, seed) -> torch.devi
     device = weight.device
     for tensor in tensors:
         if tensor.device != device:
-            told = f"the model is on {device} and one of the tensors on {tensor.device}"
-            raise ValueError(f"{told}: tensors must be on the model's device.")
+            raise ValueError(f"tensors must be on the model's device, {device}; got one on {tensor.device}.")
     return device
 
 

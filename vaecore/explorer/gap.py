@@ -153,11 +153,11 @@ class GapExplorer(Explorer):
         joint = doubles(joint, f"{called} must be numbers, of the grid's shape {tuple(self.grid.shape)}")
         if joint.shape != self.grid.shape:
             raise ValueError(f"{called} must have the grid's shape {tuple(self.grid.shape)}; got {tuple(joint.shape)}.")
-        if not joint.isfinite().all():
-            raise ValueError(f"{called} must be finite on the whole grid; {(~joint.isfinite()).sum()} values are not.")
+        if wild := (~joint.isfinite()).sum():
+            raise ValueError(f"{called} must be finite on the whole grid; got {wild} values that are not.")
         top = (joint - self._log_prior).max()
         if top > 1e-4:  # so much is lost where the logs were float32
-            raise ValueError(f"{called} must have log p(x|z) <= 0, for bars of minus logs; it reaches {top:.3g}.")
+            raise ValueError(f"{called} must have log p(x|z) <= 0, for bars of minus logs; got up to {top:.3g}.")
         joint = torch.minimum(joint, self._log_prior)
         evidence = self._integral(joint, 1)
         # every second point alone would pass a spike halfway between two points
@@ -194,7 +194,8 @@ def _grid(z: Tensor) -> Tensor:
     step = (z[-1] - z[0]) / (len(z) - 1)
     even = torch.linspace(z[0], z[-1], len(z), dtype=torch.float64)
     if not (step > 0 and torch.allclose(z, even, atol=1e-6)):
-        raise ValueError("z must be an even grid from left to right; its steps differ, or go back.")
+        low, high = z.diff().aminmax()
+        raise ValueError(f"z must be an even grid from left to right; got steps from {low:.3g} to {high:.3g}.")
     if z[0] > -REACH + 1e-6 or z[-1] < REACH - 1e-6 or step > NARROWEST / 2 + 1e-6:
         told = f"got {z[0]:g} to {z[-1]:g} in steps of {step:.3g}"
         raise ValueError(f"z must reach from -{REACH:g} to {REACH:g} in steps of {NARROWEST / 2:g} or less; {told}.")

@@ -8,6 +8,7 @@ thread each; and under torchrun the processes share one run's batches.
 
 import argparse
 import json
+import math
 import os
 import subprocess
 import sys
@@ -46,6 +47,21 @@ N_SAMPLES = dict(evidence=5000, conditional=500)
 VIEWS = 6  # draws of an image's bits whose features are stored
 PUBLISHED = {"m2": "M2", "m1m2": "M1+M2"}  # the names that the paper's table gives our rows
 PUBLISHED_NATS = {"vae_nll": records.PUBLISHED_NATS["VAE"][1], "iwae50_nll": records.PUBLISHED_NATS["IWAE"][50]}
+
+
+class LikelyClasses(M2):
+    """M2 whose bound for an image without a label leaves out the classes to which q(y|x) gives less than a thousandth.
+
+    It is the bound for a q(y|x) that gives them nothing: once q is sure of most images, a fraction of the work.
+    """
+
+    def unlabelled_bound(self, x: Tensor) -> Tensor:
+        log_q_y = self.log_q_y(x)
+        likely = log_q_y > math.log(1e-3)
+        rows, y = likely.nonzero(as_tuple=True)
+        log_q_y = log_q_y.masked_fill(~likely, -1e4).log_softmax(-1)  # exp gives 0, and 0 times it is 0
+        bounds = torch.zeros_like(log_q_y).index_put((rows, y), self._bound(x[rows], y))
+        return (log_q_y.exp() * (bounds - log_q_y)).sum(-1)
 
 
 class NoEntropy(M2):
@@ -158,7 +174,7 @@ def on_trained_vae(digits: data.Digits) -> M1M2:
     m1 = trained_vae(digits)
     with evaluate.seeded(0, digits.x_train.device):
         active = evaluate.active_units(m1, data.binarize(digits.x_train))
-    m2 = M2(d_x=int(active.sum()), d_z=8, hidden=(300,), likelihood="gaussian", activation="relu")
+    m2 = LikelyClasses(d_x=int(active.sum()), d_z=8, hidden=(300,), likelihood="gaussian", activation="relu")
     return M1M2(m1, m2, active)
 
 

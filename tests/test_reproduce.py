@@ -156,6 +156,32 @@ def test_the_ablation_lacks_what_it_says():
     torch.testing.assert_close(mean_of(sampled), mean_of(whole), rtol=0, atol=0.05)  # only its gradient errs
 
 
+@torch.no_grad()
+def test_unlikely_classes_are_left_out_of_a_bound_that_stays_one(monkeypatch):
+    """Where all are likely nothing changes; else it is the bound for the q that gives everything to the others."""
+    torch.manual_seed(0)
+    settings = dict(d_x=6, d_z=2, hidden=(5,), n_classes=3)
+    whole, likely = M2(**settings), reproduce.LikelyClasses(**settings)
+    for parameter in whole.parameters():
+        parameter.normal_(std=0.5)
+    likely.load_state_dict(whole.state_dict())
+    bounds = torch.tensor([[-3.0, -5.0, -40.0], [-6.0, -2.0, -1.0], [-4.0, -4.0, -4.0], [-1.0, -2.0, -3.0]])
+
+    def bound(x, y):
+        rows = (x[:, None] == BITS).all(-1).long().argmax(1)
+        return bounds[rows].T if y is None else bounds[rows, y]
+
+    for model in (whole, likely):
+        monkeypatch.setattr(model, "_bound", bound)
+    torch.testing.assert_close(likely.unlabelled_bound(BITS), whole.unlabelled_bound(BITS))
+    logits = torch.tensor([[0.0, 1.0, -9.0], [0.0, -9.0, -9.0], [0.0, 0.0, 0.0], [-9.0, 1.0, 1.0]])
+    monkeypatch.setattr(likely, "log_q_y", lambda x: logits.log_softmax(-1))
+    q = torch.where(logits < -8, 0.0, logits.exp())
+    q = q / q.sum(-1, keepdim=True)
+    expected = (q * bounds).sum(-1) - torch.xlogy(q, q).sum(-1)
+    torch.testing.assert_close(likely.unlabelled_bound(BITS), expected)
+
+
 def test_apart_takes_turns(packaged, monkeypatch):
     """Odd steps leave q(y|x) to J, even ones touch nothing else: counted by the gradients that arrive."""
     model, seen = M2(hidden=(16,)), []

@@ -64,6 +64,13 @@ def test_only_pictures_with_words_keep_a_least_width(inside, least):
     assert (found and found[1]) == least
 
 
+def test_stops_keep_to_their_formulas():
+    math = '<span class="math notranslate nohighlight">\\(x\\)</span>'
+    kept = vaebook.stops_with_their_formulas(f"<p>a {math}, ({math}) and {math} b</p>")
+    together = '<span class="vae-together">'
+    assert kept == f"<p>a {together}{math},</span> {together}({math})</span> and {math} b</p>"
+
+
 def test_japanese_quotations_are_marked():
     body = "<blockquote>\n<p>In English.</p></blockquote><blockquote>\n<div><p>これら2つを</p></div></blockquote>"
     marked = vaebook.quotes_in_their_language(body)

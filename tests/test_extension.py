@@ -64,9 +64,9 @@ def test_only_pictures_with_words_keep_a_least_width(inside, least):
     assert (found and found[1]) == least
 
 
-def test_stops_keep_to_their_formulas():
+def test_formulas_keep_what_touches_them():
     math = '<span class="math notranslate nohighlight">\\(x\\)</span>'
-    kept = vaebook.stops_with_their_formulas(f"<p>a {math}, ({math}) and {math} b</p>")
+    kept = vaebook.formulas_with_what_touches_them(f"<p>a {math}, ({math}) and {math} b</p>")
     together = '<span class="vae-together">'
     assert kept == f"<p>a {together}{math},</span> {together}({math})</span> and {math} b</p>"
 

@@ -85,6 +85,16 @@ def test_no_sideways_scrolling(visit, theme, width):
     assert needed <= width, wide_elements(visit.page, width)
 
 
+def test_no_box_hides_its_end(visit):
+    """A box that neither scrolls nor shows what sticks out of it."""
+    visit.page.set_viewport_size({"width": NARROW, "height": 900})
+    hidden = """() => [...document.querySelectorAll("main *")]
+        .filter(e => e.scrollWidth > e.clientWidth + 1 && /hidden|clip/.test(getComputedStyle(e).overflowX))
+        .filter(e => e.clientWidth > 1 && e.checkVisibility() && !e.closest("span.math, mjx-assistive-mml"))
+        .map(e => e.outerHTML.slice(0, 120))"""
+    assert visit.page.evaluate(hidden) == []
+
+
 def wide_elements(page, width: int) -> list[str]:
     """Which elements stick out, for the message."""
     found = """width => [...document.querySelectorAll("article *")]

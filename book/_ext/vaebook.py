@@ -28,7 +28,7 @@ AMISS = (  # what other extensions write: axe finds fault with the first three, 
     (re.compile(r"Solution to(<a [^>]*>) "), r"Solution to \1"),  # the space was underlined
 )
 JAPANESE_QUOTE = re.compile(r"<blockquote>(?=(?:(?!</blockquote>).)*[\u3040-\u30ff])", re.DOTALL)
-FORMULA = re.compile(r'([(\[“]*)<span class="math [^>]*>[^<]*</span>([.,;:!?)\]”]*)')
+FORMULA = re.compile(r'([^\s<>]{0,20})<span class="math [^>]*>[^<]*</span>([^\s<>]{0,20})')
 ASSET = re.compile(r'<(style|script)([^>]*) class="vae-(style|blob|module)"( data-id="(\w+)")?>(.*?)</\1>', re.DOTALL)
 TITLES = {"search": "Search", "genindex": "Index of all names"}  # pages that bring none
 LEAST_SHARE = 0.65  # a picture shrinks no further than this part of its own width; then its box scrolls
@@ -138,8 +138,8 @@ def quotes_in_their_language(body):
     return JAPANESE_QUOTE.sub('<blockquote lang="ja">', body)
 
 
-def stops_with_their_formulas(body):
-    """Keeps brackets and stops on the line of the formula that they touch; browsers break lines there."""
+def formulas_with_what_touches_them(body):
+    """Keeps brackets and stops on the line of their formula; browsers break lines there."""
 
     def keep(match):
         return f'<span class="vae-together">{match[0]}</span>' if match[1] or match[2] else match[0]
@@ -180,7 +180,7 @@ def finish_page(app, pagename, templatename, context, doctree):
             context["body"], static / "explorers", lambda name: pathto(f"_static/explorers/{name}", 1)
         )
         body = pictures_to_files(body, static / "pictures", lambda name: pathto(f"_static/pictures/{name}", 1))
-        body = stops_with_their_formulas(quotes_in_their_language(pictures_to_screens(body)))
+        body = formulas_with_what_touches_them(quotes_in_their_language(pictures_to_screens(body)))
         context["body"] = without_slips(body)
     description = first_paragraph(doctree) if doctree is not None else None
     description = description or f"{context.get('title') or TITLES[pagename]}: {app.config.html_title}"

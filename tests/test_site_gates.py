@@ -151,6 +151,7 @@ def test_paper_shows_all_that_can_be_read_and_nothing_to_press(paper):
 
 
 def test_after_printing_it_is_folded_and_dark_again(paper):
+    paper.wait_for_function("document.documentElement.dataset.theme === 'light'")
     paper.emulate_media(media="screen")
     paper.wait_for_function("document.documentElement.dataset.theme === 'dark'")
     assert paper.locator("details[open]").count() == 0

@@ -86,13 +86,16 @@ def test_no_sideways_scrolling(visit, theme, width):
 
 
 def test_no_box_hides_its_end(visit):
-    """A box that neither scrolls nor shows what sticks out of it."""
+    """A box that neither scrolls nor shows what sticks out of it, such as the theme's around formulas."""
     visit.page.set_viewport_size({"width": NARROW, "height": 900})
     hidden = """() => [...document.querySelectorAll("main *")]
         .filter(e => e.scrollWidth > e.clientWidth + 1 && /hidden|clip/.test(getComputedStyle(e).overflowX))
         .filter(e => e.clientWidth > 1 && e.checkVisibility() && !e.closest("span.math, mjx-assistive-mml"))
         .map(e => e.outerHTML.slice(0, 120))"""
     assert visit.page.evaluate(hidden) == []
+    right = "e => e.getBoundingClientRect().right"
+    formulas = f"all => all.filter(e => ({right})(e) > ({right})(e.closest('span.math')) + 1).map(e => e.outerHTML)"
+    assert visit.page.locator("main span.math svg").evaluate_all(formulas) == []
 
 
 def wide_elements(page, width: int) -> list[str]:

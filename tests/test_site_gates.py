@@ -143,6 +143,7 @@ def test_paper_is_white_and_ink_dark(paper):
 
 def test_paper_shows_all_that_can_be_read_and_nothing_to_press(paper):
     paper.wait_for_function("!document.querySelector('details:not([open])')")
+    assert paper.locator("main h1:visible").count() == 1
     assert paper.evaluate(FOLDED) == []
     assert paper.evaluate(CUT_OFF) == []
     live = "button, input, select, summary, nav, header, dialog, .bd-sidebar, .vae-live, .vae-notebook"

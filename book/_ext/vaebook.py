@@ -184,6 +184,7 @@ def finish_page(app, pagename, templatename, context, doctree):
         context["body"] = without_slips(body)
     description = first_paragraph(doctree) if doctree is not None else None
     description = description or f"{context.get('title') or TITLES[pagename]}: {app.config.html_title}"
+    context.setdefault("pagetitle", TITLES.get(pagename))  # the heading on paper
     tag = f'<meta name="description" content="{html.escape(description)}" />'
     context["metatags"] = context.get("metatags", "") + tag
 

@@ -191,4 +191,4 @@ def test_no_barrier_in_what_is_folded(browser, served):
 @pytest.mark.parametrize("part", [r"<title>(.*?)</title>", r'<meta name="description" content="(.*?)"'])
 def test_each_page_has_its_own(site, part):
     found = [re.search(part, path.read_text(), re.DOTALL).group(1) for path in sorted(site.glob("*.html"))]
-    assert len(set(found)) == len(found) == len(PAGES)
+    assert all(found) and len(set(found)) == len(found) == len(PAGES)

@@ -28,7 +28,8 @@ AMISS = (  # what other extensions write: axe finds fault with the first three, 
     (re.compile(r"Solution to(<a [^>]*>) "), r"Solution to \1"),  # the space was underlined
 )
 JAPANESE_QUOTE = re.compile(r"<blockquote>(?=(?:(?!</blockquote>).)*[\u3040-\u30ff])", re.DOTALL)
-FORMULA = re.compile(r'([^\s<>]{0,20})<span class="math [^>]*>[^<]*</span>([^\s<>]{0,20})')
+TOUCHING = r"([^\s<>\u3000-\uffef]{0,20})"  # not Japanese, which has no spaces: its lines break anywhere
+FORMULA = re.compile(rf'{TOUCHING}<span class="math [^>]*>[^<]*</span>{TOUCHING}')
 ASSET = re.compile(r'<(style|script)([^>]*) class="vae-(style|blob|module)"( data-id="(\w+)")?>(.*?)</\1>', re.DOTALL)
 TITLES = {"search": "Search", "genindex": "Index of all names"}  # pages that bring none
 LEAST_SHARE = 0.65  # a picture shrinks no further than this part of its own width; then its box scrolls

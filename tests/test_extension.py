@@ -64,6 +64,13 @@ def test_only_pictures_with_words_keep_a_least_width(inside, least):
     assert (found and found[1]) == least
 
 
+def test_formulas_keep_what_touches_them():
+    math = '<span class="math notranslate nohighlight">\\(x\\)</span>'
+    kept = vaebook.formulas_with_what_touches_them(f"<p>a {math}, ({math}) and {math} b、{math}の</p>")
+    together = '<span class="vae-together">'
+    assert kept == f"<p>a {together}{math},</span> {together}({math})</span> and {math} b、{math}の</p>"
+
+
 def test_japanese_quotations_are_marked():
     body = "<blockquote>\n<p>In English.</p></blockquote><blockquote>\n<div><p>これら2つを</p></div></blockquote>"
     marked = vaebook.quotes_in_their_language(body)

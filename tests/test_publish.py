@@ -84,10 +84,8 @@ def test_the_book_links_to_the_papers(site):
 
 
 def faults(workflow: str) -> list[str]:
-    """A workflow may do no more than it must, and uses actions at one version only."""
-    loose = [
-        use for use in re.findall(r"uses: *(\S+)", workflow) if not re.search(r"@(v\d+\.\d+\.\d+|[0-9a-f]{40})$", use)
-    ]
+    """A workflow may do no more than it must, and names an action by its commit: a tag can be moved."""
+    loose = [use for use in re.findall(r"uses: *(\S+)", workflow) if not re.search(r"@[0-9a-f]{40}$", use)]
     rights = yaml.safe_load(workflow).get("permissions")
     wide = [] if isinstance(rights, dict) and set(rights) == {"contents"} else [f"permissions: {rights}"]
     return loose + wide
@@ -105,7 +103,7 @@ def test_workflows_have_few_rights_and_pinned_actions():
 @pytest.mark.parametrize(
     "workflow, fault",
     [
-        ("permissions: {contents: read}\njobs: {a: {steps: [{uses: actions/checkout@v4 }]}}", "actions/checkout@v4"),
+        ("permissions: {contents: read}\njobs: {a: {steps: [{uses: actions/x@v4.2.2 }]}}", "actions/x@v4.2.2"),
         ("permissions: write-all\njobs: {}", "permissions: write-all"),
         ("jobs: {}", "permissions: None"),
     ],

@@ -56,7 +56,8 @@ def test_the_page_does_not_complain(visit):
 
 def test_math_is_rendered(visit):
     assert count(visit, "mjx-container") >= count(visit, ".math")
-    assert count(visit, "mjx-container [data-mml-node=merror], mjx-merror") == 0
+    # what MathJax cannot read it marks as an error, and a name that it does not know it writes in red
+    assert count(visit, "mjx-container [data-mml-node=merror], mjx-merror, mjx-container [fill=red]") == 0
     if visit.name in TEXTS and ms.equations(TEXTS[visit.name]):
         assert count(visit, "mjx-container[display=true]") >= len(ms.equations(TEXTS[visit.name]))
 
@@ -83,6 +84,19 @@ def test_no_sideways_scrolling(visit, theme, width):
     visit.page.set_viewport_size({"width": width, "height": 900})
     needed = visit.page.evaluate("document.scrollingElement.scrollWidth")
     assert needed <= width, wide_elements(visit.page, width)
+
+
+def test_no_box_hides_its_end(visit):
+    """A box that neither scrolls nor shows what sticks out of it, such as the theme's around formulas."""
+    visit.page.set_viewport_size({"width": NARROW, "height": 900})
+    hidden = """() => [...document.querySelectorAll("main *")]
+        .filter(e => e.scrollWidth > e.clientWidth + 1 && /hidden|clip/.test(getComputedStyle(e).overflowX))
+        .filter(e => e.clientWidth > 1 && e.checkVisibility() && !e.closest("span.math, mjx-assistive-mml"))
+        .map(e => e.outerHTML.slice(0, 120))"""
+    assert visit.page.evaluate(hidden) == []
+    right = "e => e.getBoundingClientRect().right"
+    formulas = f"all => all.filter(e => ({right})(e) > ({right})(e.closest('span.math')) + 1).map(e => e.outerHTML)"
+    assert visit.page.locator("main span.math svg").evaluate_all(formulas) == []
 
 
 def wide_elements(page, width: int) -> list[str]:

@@ -38,11 +38,18 @@ PRINTED = """selector => [...document.querySelectorAll(selector)]
     .filter(e => shows(e) && !e.closest("#jb-print-toc"))
     .map(e => e.outerHTML.slice(0, 100))"""
 FOLDED = """() => [...document.querySelectorAll("details > *, .admonition > *")]
-    .filter(e => !e.matches("summary") && !e.closest(".vae-live") && !shows(e)).map(e => e.outerHTML.slice(0, 100))"""
-CUT_OFF = """() => [...document.querySelectorAll("article *")]
-    .filter(e => e.scrollWidth > e.clientWidth + 1 && getComputedStyle(e).overflowX !== "visible")
-    .filter(e => e.checkVisibility() && !e.closest("span.math, mjx-assistive-mml"))
+    .filter(e => !e.matches("summary") && !e.closest(".vae-live"))
+    .filter(e => !shows(e) || getComputedStyle(e).animationName !== "none"  // a printer does not wait
+        || parseFloat(getComputedStyle(e).transitionDuration) > 0)
     .map(e => e.outerHTML.slice(0, 100))"""
+CUT_OFF = """() => [...document.querySelectorAll("article *")]
+    .filter(e => e.checkVisibility() && !e.closest("span.math, mjx-assistive-mml"))
+    .filter(e => e.scrollWidth > e.clientWidth + 1 && getComputedStyle(e).overflowX !== "visible"
+        || e.scrollHeight > e.clientHeight + 1 && getComputedStyle(e).overflowY !== "visible"
+        || e.getBoundingClientRect().right > innerWidth)
+    .map(e => e.outerHTML.slice(0, 100))"""
+WITHOUT_PICTURE = """() => [...document.querySelectorAll(".vae-explorer")]
+    .filter(e => ![...e.querySelectorAll(".vae-static svg")].some(shows)).map(e => e.outerHTML.slice(0, 100))"""
 
 THIN = """() => {  // the strokes of formulas, and in a listing all but the first word of each colour
     document.querySelectorAll("mjx-container > *").forEach(e => e.replaceChildren());
@@ -136,13 +143,16 @@ def test_paper_is_white_and_ink_dark(paper):
 
 def test_paper_shows_all_that_can_be_read_and_nothing_to_press(paper):
     paper.wait_for_function("!document.querySelector('details:not([open])')")
+    assert paper.locator("main h1:visible").count() == 1
     assert paper.evaluate(FOLDED) == []
     assert paper.evaluate(CUT_OFF) == []
-    assert paper.evaluate(PRINTED, "button, input, select, summary, nav, header, dialog, .bd-sidebar, .vae-live") == []
-    assert len(paper.evaluate(PRINTED, ".vae-static svg")) >= paper.locator(".vae-explorer").count()
+    live = "button, input, select, summary, nav, header, dialog, .bd-sidebar, .vae-live, .vae-notebook"
+    assert paper.evaluate(PRINTED, live) == []
+    assert paper.evaluate(WITHOUT_PICTURE) == []
 
 
 def test_after_printing_it_is_folded_and_dark_again(paper):
+    paper.wait_for_function("document.documentElement.dataset.theme === 'light'")
     paper.emulate_media(media="screen")
     paper.wait_for_function("document.documentElement.dataset.theme === 'dark'")
     assert paper.locator("details[open]").count() == 0
@@ -181,4 +191,4 @@ def test_no_barrier_in_what_is_folded(browser, served):
 @pytest.mark.parametrize("part", [r"<title>(.*?)</title>", r'<meta name="description" content="(.*?)"'])
 def test_each_page_has_its_own(site, part):
     found = [re.search(part, path.read_text(), re.DOTALL).group(1) for path in sorted(site.glob("*.html"))]
-    assert len(set(found)) == len(found) == len(PAGES)
+    assert all(found) and len(set(found)) == len(found) == len(PAGES)

@@ -21,12 +21,15 @@ MATHJAX = "tex-svg-full.js"  # one file, with its fonts inside
 EMBEDDED = re.compile(r'(?:xlink:)?href="data:image/png;base64,([A-Za-z0-9+/=\s]+)"|'
                       r'src="data:image/png;base64,([A-Za-z0-9+/=\s]+)"')  # fmt: skip
 PICTURE = re.compile(r'<svg class="vae-picture"([^>]*?\bwidth="([\d.]+)(pt|px|)".*?</svg>)', re.DOTALL)
-BARRIERS = (  # what other extensions write that axe finds fault with
+AMISS = (  # what other extensions write: axe finds fault with the first three, a reader with the last
     (re.compile(r' id="(?:exercise|solution)-content"'), ""),  # the same id in each exercise
     (re.compile(r' role="doc-biblioentry"'), ' role="listitem"'),  # a deprecated role, and no child of a list
     (re.compile(r"<th></th>"), "<td></td>"),  # the corner of a table is no header
+    (re.compile(r"Solution to(<a [^>]*>) "), r"Solution to \1"),  # the space was underlined
 )
 JAPANESE_QUOTE = re.compile(r"<blockquote>(?=(?:(?!</blockquote>).)*[\u3040-\u30ff])", re.DOTALL)
+TOUCHING = r"([^\s<>\u3000-\uffef]{0,20})"  # not Japanese, which has no spaces: its lines break anywhere
+FORMULA = re.compile(rf'{TOUCHING}<span class="math [^>]*>[^<]*</span>{TOUCHING}')
 ASSET = re.compile(r'<(style|script)([^>]*) class="vae-(style|blob|module)"( data-id="(\w+)")?>(.*?)</\1>', re.DOTALL)
 TITLES = {"search": "Search", "genindex": "Index of all names"}  # pages that bring none
 LEAST_SHARE = 0.65  # a picture shrinks no further than this part of its own width; then its box scrolls
@@ -136,9 +139,18 @@ def quotes_in_their_language(body):
     return JAPANESE_QUOTE.sub('<blockquote lang="ja">', body)
 
 
-def without_barriers(body):
-    """Mends roles, ids and table corners, for screen readers."""
-    for pattern, mended in BARRIERS:
+def formulas_with_what_touches_them(body):
+    """Keeps brackets and stops on the line of their formula; browsers break lines there."""
+
+    def keep(match):
+        return f'<span class="vae-together">{match[0]}</span>' if match[1] or match[2] else match[0]
+
+    return FORMULA.sub(keep, body)
+
+
+def without_slips(body):
+    """Mends roles, ids and table corners, for screen readers, and the links to exercises."""
+    for pattern, mended in AMISS:
         body = pattern.sub(mended, body)
     return body
 
@@ -169,9 +181,11 @@ def finish_page(app, pagename, templatename, context, doctree):
             context["body"], static / "explorers", lambda name: pathto(f"_static/explorers/{name}", 1)
         )
         body = pictures_to_files(body, static / "pictures", lambda name: pathto(f"_static/pictures/{name}", 1))
-        context["body"] = without_barriers(quotes_in_their_language(pictures_to_screens(body)))
+        body = formulas_with_what_touches_them(quotes_in_their_language(pictures_to_screens(body)))
+        context["body"] = without_slips(body)
     description = first_paragraph(doctree) if doctree is not None else None
     description = description or f"{context.get('title') or TITLES[pagename]}: {app.config.html_title}"
+    context.setdefault("pagetitle", TITLES.get(pagename))  # the heading on paper
     tag = f'<meta name="description" content="{html.escape(description)}" />'
     context["metatags"] = context.get("metatags", "") + tag
 

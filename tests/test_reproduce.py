@@ -6,6 +6,7 @@ import sys
 
 import pytest
 import torch
+from torch.distributions import Categorical, kl_divergence
 
 from benchmarks import reproduce
 from vaecore import data, evaluate, pretrained, records
@@ -151,7 +152,7 @@ def test_the_ablation_lacks_what_it_says():
         with evaluate.seeded(0):
             return model.unlabelled_bound(BITS.repeat(n, 1)).reshape(n, -1).mean(0)
 
-    entropy = torch.distributions.Categorical(logits=whole.log_q_y(BITS)).entropy()
+    entropy = Categorical(logits=whole.log_q_y(BITS)).entropy()
     torch.testing.assert_close(mean_of(whole) - mean_of(without), entropy, rtol=0, atol=1e-3)
     torch.testing.assert_close(mean_of(sampled), mean_of(whole), rtol=0, atol=0.05)  # only its gradient errs
 
@@ -180,6 +181,16 @@ def test_unlikely_classes_are_left_out_of_a_bound_that_stays_one(monkeypatch):
     q = q / q.sum(-1, keepdim=True)
     expected = (q * bounds).sum(-1) - torch.xlogy(q, q).sum(-1)
     torch.testing.assert_close(likely.unlabelled_bound(BITS), expected)
+
+
+def test_imbalance_is_the_kl_from_equal_shares():
+    model = M2(d_x=6, n_classes=4, hidden=(5,))
+    with torch.no_grad():
+        for parameter in model.classifier.parameters():
+            parameter.normal_()
+        q_y = Categorical(logits=model.log_q_y(BITS)).probs.mean(0)
+        expected = kl_divergence(Categorical(q_y), Categorical(torch.ones(4)))
+        torch.testing.assert_close(reproduce.imbalance(model, BITS), expected)
 
 
 def test_apart_takes_turns(packaged, monkeypatch):

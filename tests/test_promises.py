@@ -102,6 +102,18 @@ def test_a_condition_of_one_number_is_asked_for():
         VAE(d_x=3, d_z=2, hidden=(4,), d_y=1).encode(torch.zeros(5, 3))
 
 
+def test_log_evidence_decodes_no_more_latents_at_a_time_than_it_was_told(small, monkeypatch):
+    decode, sizes = small.decode, []
+
+    def watched(z, y=None):
+        sizes.append(z.shape[:-1].numel())
+        return decode(z, y)
+
+    monkeypatch.setattr(small, "decode", watched)
+    evaluate.log_evidence(small, X, n_samples=7, rows=15)
+    assert sizes == [15, 15, 5]  # three draws of z for each of five images, three more, and the seventh
+
+
 def test_messages_count_the_rows():
     with pytest.raises(ValueError, match=r"y must hold 2 numbers for each of 5 images, shape \(5, 2\)"):
         VAE(d_x=3, d_z=2, hidden=(4,), d_y=2).encode(torch.zeros(5, 3), torch.zeros(5, 4))

@@ -14,6 +14,7 @@ from faults import after_each_step, epochs_saved, processes, tiny, train, weight
 from jupyter_client.manager import start_new_kernel
 
 from vaecore import checkpoints
+from vaecore.train import fit
 
 
 def few_or_many(few: int, many: int):
@@ -113,6 +114,33 @@ def test_interrupted_at_any_line_the_model_keeps_a_whole_step(n, tmp_path, tally
     assert raised > 0.9 * n  # Python swallows what is raised in a finaliser
     assert not list(tmp_path.glob(".*"))
     tally("training interrupted", n, n)
+
+
+@pytest.mark.parametrize("of_torch", ["autocast_decrement_nesting", "set_autocast_enabled"])
+def test_ctrl_c_while_torch_leaves_autocast(of_torch, monkeypatch):
+    """Else everything after it would be computed in bf16, and with copies of the weights that grow old."""
+    real = getattr(torch, of_torch)
+
+    def torn(*arguments):
+        monkeypatch.setattr(torch, of_torch, real)
+        raise KeyboardInterrupt
+
+    def train_in_bf16(at_step=None):
+        model, steps = tiny(), iter(range(8))
+
+        def loss(x):
+            if next(steps) == at_step:
+                monkeypatch.setattr(torch, of_torch, torn)
+            return -model.elbo(x).mean()
+
+        fit(model, loss, torch.eye(4, 100), epochs=2, batch_size=1, lr=0.1, precision="bf16")
+        return weights(model)
+
+    whole = train_in_bf16()
+    with pytest.raises(KeyboardInterrupt):
+        train_in_bf16(at_step=5)
+    assert not torch.is_autocast_enabled("cpu")
+    assert train_in_bf16() == whole
 
 
 def interrupted(pipe, path: Path) -> None:

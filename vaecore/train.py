@@ -40,8 +40,29 @@ class History:
         return "\n".join([*lines, f"{n} epoch{'s' * (n != 1)} in {sum(self.seconds):.0f} s, {self.setting}"])
 
 
+@contextlib.contextmanager
+def _autocast_as_it_was():
+    """After Ctrl-C within torch's own leaving of autocast it would stay on, and old copies of the weights in use."""
+    kinds = ("cpu", "cuda", "mps")
+    before, depth = [torch.is_autocast_enabled(kind) for kind in kinds], _autocast_depth()
+    try:
+        yield
+    finally:
+        for kind, enabled in zip(kinds, before, strict=True):
+            torch.set_autocast_enabled(kind, enabled)
+        for _ in range(_autocast_depth() - depth):
+            torch.autocast_decrement_nesting()
+        torch.clear_autocast_cache()
+
+
+def _autocast_depth() -> int:
+    torch.autocast_increment_nesting()
+    return torch.autocast_decrement_nesting()
+
+
 @typed
 @torch.enable_grad()  # also when Ctrl-C falls into torch's own switching off and on again
+@_autocast_as_it_was()
 def fit(
     model: nn.Module,
     loss: Callable[..., Tensor],

@@ -4,6 +4,7 @@ import dataclasses
 import inspect
 import math
 import warnings
+from functools import partial
 
 import pytest
 import torch
@@ -114,6 +115,23 @@ def test_log_evidence_decodes_no_more_latents_at_a_time_than_it_was_told(small, 
     assert sizes == [15, 15, 5]  # three draws of z for each of five images, three more, and the seventh
 
 
+@pytest.mark.parametrize(
+    "name, arguments",
+    [
+        *((name, dict(x=None)) for name in ("elbo", "log_evidence", "kl_per_dimension", "active_units")),
+        ("classification_error", dict(x=None, y=ZEROS)),
+        ("iwae_bound", dict(k=None, x=X)),
+        ("spread", dict(values=None)),
+        ("seeded", dict(seed=None)),
+        ("reseed", dict(seed=None, device=torch.device("cpu"))),
+    ],
+)
+def test_measuring_looks_at_types(name, arguments, small):
+    model = {} if {"values", "seed"} & set(arguments) else dict(model=small)
+    with pytest.raises(TypeError, match=f"^{next(iter(arguments))} must be .*; got None.$"):
+        getattr(evaluate, name)(**model, **arguments)
+
+
 def test_messages_count_the_rows():
     with pytest.raises(ValueError, match=r"y must hold 2 numbers for each of 5 images, shape \(5, 2\)"):
         VAE(d_x=3, d_z=2, hidden=(4,), d_y=2).encode(torch.zeros(5, 3), torch.zeros(5, 4))
@@ -209,9 +227,9 @@ def test_grey_pixels_are_told_of_where_the_model_has_bits(small, m2, grey):
     x, y = torch.full((5, 3), grey), ZEROS
     numbers = M2(d_x=3, d_z=2, hidden=(4,), n_classes=2, likelihood="gaussian")
     for measure, of_bits in (
-        (lambda: evaluate.elbo(small, x), True),
-        (lambda: evaluate.log_evidence(m2, x, y, n_samples=1), True),
-        (lambda: evaluate.log_evidence(numbers, x, y, n_samples=1), False),
+        (partial(evaluate.elbo, small, x), True),  # a lambda would be one more caller in this file
+        (partial(evaluate.log_evidence, m2, x, y, n_samples=1), True),
+        (partial(evaluate.log_evidence, numbers, x, y, n_samples=1), False),
     ):
         with warnings.catch_warnings(record=True) as told:
             warnings.simplefilter("always")

@@ -272,14 +272,11 @@ for name, make, loss in (
         unit="-log p(x|y) in nats",
         labelled=False,
     )
-for name, width, loss, how in (
-    ("vae_nll", 500, vae_loss, dict(epochs=250, precision="bf16")),
-    ("iwae50_nll", 200, iwae_loss, dict(epochs=40, precision="fp32")),
-):
+for name, loss, epochs in (("vae_nll", vae_loss, 300), ("iwae50_nll", iwae_loss, 40)):
     ROWS[name] = Row(
-        vae(width),
+        vae(200),
         partial(without_labels, loss=loss),
-        how,
+        dict(epochs=epochs, precision="fp32"),
         measure=nll,
         unit="-log p(x) in nats",
         labelled=False,

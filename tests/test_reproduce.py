@@ -6,6 +6,7 @@ import sys
 
 import pytest
 import torch
+from torch.distributions import Categorical, kl_divergence
 
 from benchmarks import reproduce
 from vaecore import data, evaluate, pretrained, records
@@ -29,7 +30,6 @@ def packaged(digits, monkeypatch):
     monkeypatch.setattr(data, "FULL", (len(few.x_train), len(few.x_test)))
     monkeypatch.setattr(data, "mnist", lambda device: few)
     monkeypatch.setattr(reproduce, "N_SAMPLES", dict(evidence=2, conditional=2))
-    monkeypatch.setattr(reproduce, "M1_HOW", dict(epochs=1, precision="fp32"))
     for name, row in reproduce.ROWS.items():
         how = row.how | dict(epochs=2, batch_size=90 if name.endswith("_apart") else 100)  # 900 unlabelled: 10 steps
         monkeypatch.setitem(reproduce.ROWS, name, dataclasses.replace(row, how=how))
@@ -69,8 +69,8 @@ def test_a_run_leaves_its_record(name, results, packaged):
     assert record["command"] == f"python -m benchmarks.reproduce {words} --draw 1 --device cpu"
     assert (record["row"], record["labels"], record["draw"]) == (name, labels, 1)
     assert {"commit", "seed", "device", "seconds", "data", "settings", "torch"} <= set(record)
-    kept = {file.name for file in reproduce.STATE.iterdir()}
-    assert kept == ({"m1.safetensors", "m1.safetensors.lock"} if name == "m1m2" else set())
+    kept = {file.name.split("-")[0] for file in reproduce.STATE.iterdir()}
+    assert kept == ({"vae_nll"} if name in ("vae_nll", "iwae50_nll", "m1m2") else set())
     assert not list(results.glob("*.part"))
     assert reproduce.run(name, labels, 1, "cpu") == path and json.loads(path.read_text()) == record
 
@@ -152,9 +152,45 @@ def test_the_ablation_lacks_what_it_says():
         with evaluate.seeded(0):
             return model.unlabelled_bound(BITS.repeat(n, 1)).reshape(n, -1).mean(0)
 
-    entropy = torch.distributions.Categorical(logits=whole.log_q_y(BITS)).entropy()
+    entropy = Categorical(logits=whole.log_q_y(BITS)).entropy()
     torch.testing.assert_close(mean_of(whole) - mean_of(without), entropy, rtol=0, atol=1e-3)
     torch.testing.assert_close(mean_of(sampled), mean_of(whole), rtol=0, atol=0.05)  # only its gradient errs
+
+
+@torch.no_grad()
+def test_unlikely_classes_are_left_out_of_a_bound_that_stays_one(monkeypatch):
+    """Where all are likely nothing changes; else it is the bound for the q that gives everything to the others."""
+    torch.manual_seed(0)
+    settings = dict(d_x=6, d_z=2, hidden=(5,), n_classes=3)
+    whole, likely = M2(**settings), reproduce.LikelyClasses(**settings)
+    for parameter in whole.parameters():
+        parameter.normal_(std=0.5)
+    likely.load_state_dict(whole.state_dict())
+    bounds = torch.tensor([[-3.0, -5.0, -40.0], [-6.0, -2.0, -1.0], [-4.0, -4.0, -4.0], [-1.0, -2.0, -3.0]])
+
+    def bound(x, y):
+        rows = (x[:, None] == BITS).all(-1).long().argmax(1)
+        return bounds[rows].T if y is None else bounds[rows, y]
+
+    for model in (whole, likely):
+        monkeypatch.setattr(model, "_bound", bound)
+    torch.testing.assert_close(likely.unlabelled_bound(BITS), whole.unlabelled_bound(BITS))
+    logits = torch.tensor([[0.0, 1.0, -9.0], [0.0, -9.0, -9.0], [0.0, 0.0, 0.0], [-9.0, 1.0, 1.0]])
+    monkeypatch.setattr(likely, "log_q_y", lambda x: logits.log_softmax(-1))
+    q = torch.where(logits < -8, 0.0, logits.exp())
+    q = q / q.sum(-1, keepdim=True)
+    expected = (q * bounds).sum(-1) - torch.xlogy(q, q).sum(-1)
+    torch.testing.assert_close(likely.unlabelled_bound(BITS), expected)
+
+
+def test_imbalance_is_the_kl_from_equal_shares():
+    model = M2(d_x=6, n_classes=4, hidden=(5,))
+    with torch.no_grad():
+        for parameter in model.classifier.parameters():
+            parameter.normal_()
+        q_y = Categorical(logits=model.log_q_y(BITS)).probs.mean(0)
+        expected = kl_divergence(Categorical(q_y), Categorical(torch.ones(4)))
+        torch.testing.assert_close(reproduce.imbalance(model, BITS), expected)
 
 
 def test_apart_takes_turns(packaged, monkeypatch):

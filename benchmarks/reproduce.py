@@ -7,6 +7,7 @@ thread each; and under torchrun the processes share one run's batches.
 """
 
 import argparse
+import copy
 import json
 import math
 import os
@@ -118,16 +119,13 @@ def apart(
 
 
 def on_stored_features(model: M1M2, digits: data.Digits, labels: int, draw: int, **how) -> None:
-    """As semi_supervised, with M1's q(z1|x) stored for VIEWS draws of each image's bits: M1 no longer changes.
+    """As in_equal_shares, with M1's q(z1|x) stored for VIEWS draws of each image's bits: M1 no longer changes.
 
-    alpha is a thousandth of the number of labels, so that each label weighs as much, however many there are. Five times
-    the imbalance of a batch is added: of a perfect model the mean of q(y|x) over the images is p(y).
+    alpha is a thousandth of the number of labels, so that each label weighs as much, however many there are.
     """
     with torch.no_grad(), evaluate.seeded(0, digits.x_train.device):
         views = [model.features(data.binarize(digits.x_train)) for _ in range(VIEWS)]
     q_z1 = torch.stack([torch.cat([view.mu, view.log_var], dim=-1) for view in views], dim=1)  # (N, VIEWS, 2 A)
-    labelled, unlabelled = label_split(digits.y_train, labels, seed=draw)
-    q_l, y_l = q_z1[labelled], digits.y_train[labelled]
 
     def drawn(stored: Tensor) -> Tensor:
         """A draw of z1 from one of the views of each image, (B, A)."""
@@ -135,13 +133,40 @@ def on_stored_features(model: M1M2, digits: data.Digits, labels: int, draw: int,
         chosen = stored.gather(1, view[:, None, None].expand(-1, 1, stored.shape[2]))[:, 0]
         return Gaussian(*chosen.chunk(2, dim=-1)).rsample()
 
-    def loss(stored: Tensor) -> Tensor:
-        some = some_rows(q_l)
-        counts = dict(n_labelled=labels, n_unlabelled=len(unlabelled), alpha=labels / 1000)
-        z1 = drawn(stored)
-        return semi_supervised_loss(model.m2, drawn(q_l[some]), y_l[some], z1, **counts) + 5 * imbalance(model.m2, z1)
+    in_equal_shares(model.m2, q_z1, drawn, digits, labels, draw, alpha=labels / 1000, weight=5.0, **how)
 
-    fit(model.m2, loss, q_z1[unlabelled], seed=draw, **how)
+
+def on_drawn_bits(model: M2, digits: data.Digits, labels: int, draw: int, **how) -> None:
+    """As in_equal_shares, on the images' bits."""
+    in_equal_shares(model, digits.x_train, data.binarize, digits, labels, draw, alpha=1.0, weight=20.0, **how)
+
+
+def in_equal_shares(
+    model: M2,
+    stored: Tensor,
+    drawn: Callable[[Tensor], Tensor],
+    digits: data.Digits,
+    labels: int,
+    draw: int,
+    *,
+    alpha: float,
+    weight: float,
+    **how,
+) -> None:
+    """As semi_supervised, on what is `drawn` of rows of `stored` (N, ...), with `weight` times the imbalance added.
+
+    Of a perfect model the mean of q(y|x) over the images is p(y), so that the imbalance of a large batch is about 0.
+    """
+    labelled, unlabelled = label_split(digits.y_train, labels, seed=draw)
+    x_l, y_l = stored[labelled], digits.y_train[labelled]
+    counts = dict(n_labelled=labels, n_unlabelled=len(unlabelled))
+
+    def loss(rows: Tensor) -> Tensor:
+        some, x_u = some_rows(x_l), drawn(rows)
+        j = semi_supervised_loss(model, drawn(x_l[some]), y_l[some], x_u, alpha=alpha, **counts)
+        return j + weight * imbalance(model, x_u)
+
+    fit(model, loss, stored[unlabelled], seed=draw, **how)
 
 
 def imbalance(model: M2, x: Tensor) -> Tensor:
@@ -151,8 +176,19 @@ def imbalance(model: M2, x: Tensor) -> Tensor:
 
 
 def on_pixels(kind: type[M2]) -> Callable[[data.Digits], M2]:
-    """Makes an untrained M2 of this kind for images of bits."""
-    return lambda digits: kind()
+    """Makes an M2 of this kind for images of bits, untrained, save that q(y|x) starts as the encoder of trained_vae.
+
+    It has that encoder's two hidden layers, and only its last layer is new. The other nets have one, with ReLU, and the
+    decoder begins with the mean image.
+    """
+
+    def make(digits: data.Digits) -> M2:
+        encoder = trained_vae(digits).encoder
+        model = at_mean_image(kind(activation="relu"), digits)
+        model.classifier = copy.deepcopy(encoder[:-1]).append(nn.Linear(encoder[-1].in_features, model.n_classes))
+        return model
+
+    return make
 
 
 def on_features(kind: type[M2]) -> Callable[[data.Digits], M1M2]:
@@ -187,16 +223,16 @@ def on_trained_vae(digits: data.Digits) -> M1M2:
 
 
 def vae(width: int) -> Callable[..., VAE]:
-    """Makes an untrained VAE of 50 latents and two layers whose decoder, at z = 0, begins with the mean image."""
+    """Makes an untrained VAE of 50 latents and two layers."""
+    return lambda digits: at_mean_image(VAE(d_z=50, hidden=(width, width)), digits).to(digits.x_train.device)
 
-    def make(digits: data.Digits) -> VAE:
-        model = VAE(d_z=50, hidden=(width, width))
-        mean = (digits.x_train.float().mean(0).cpu() / 255).clamp(0.001, 0.999)
-        with torch.no_grad():
-            model.decoder[-1].bias.copy_(mean.logit())
-        return model.to(digits.x_train.device)
 
-    return make
+def at_mean_image(model: VAE | M2, digits: data.Digits) -> VAE | M2:
+    """The model, whose decoder now begins, up to the noise of its weights, with the mean image."""
+    mean = (digits.x_train.float().mean(0).cpu() / 255).clamp(0.001, 0.999)
+    with torch.no_grad():
+        getattr(model.decoder, "rest", model.decoder)[-1].bias.copy_(mean.logit())
+    return model
 
 
 def without_labels(
@@ -264,22 +300,24 @@ class Row:
 
 M1M2_HOW = dict(epochs=120, batch_size=200, lr=3e-3, precision="fp32", faster={"columns": 4.0})
 DOERSCH_NETS = dict(hidden=(1000, 500, 250), activation="relu")
-M2_HOW = dict(epochs=60, batch_size=200, lr=1e-3, precision="bf16", faster={"columns": 10.0})
+M2_HOW = dict(epochs=30, batch_size=200, lr=1e-3, precision="bf16", faster={"columns": 10.0})
 SHORT = dict(epochs=40, batch_size=500, precision="bf16")  # so that the ablation takes an afternoon on two CPU cores
 ALONE = dict(epochs=1000, batch_size=100, precision="fp32", lr=1e-3)  # for 100 labels one step an epoch
 ROWS = {}
-for base, make, alone in (("m2", on_pixels, "m2_classifier"), ("m1m2", on_features, "m1_classifier")):
+for base, make, whole, alpha, short, alone in (
+    ("m2", on_pixels, LikelyClasses, 1.0, M2_HOW | dict(epochs=6), "m2_classifier"),
+    ("m1m2", on_features, M2, 0.1, SHORT, "m1_classifier"),
+):
+    both = partial(semi_supervised, alpha=alpha)
     ROWS |= {
-        f"{base}_short": Row(make(M2), semi_supervised, SHORT),
-        f"{base}_no_entropy": Row(make(NoEntropy), semi_supervised, SHORT),
-        f"{base}_no_alpha": Row(make(M2), partial(semi_supervised, alpha=0.0), SHORT),
-        f"{base}_sampled_y": Row(make(SampledY), semi_supervised, SHORT),
-        f"{base}_apart": Row(make(M2), apart, SHORT),
+        f"{base}_short": Row(make(whole), both, short),
+        f"{base}_no_entropy": Row(make(NoEntropy), both, short),
+        f"{base}_no_alpha": Row(make(whole), partial(semi_supervised, alpha=0.0), short),
+        f"{base}_sampled_y": Row(make(SampledY), both, short),
+        f"{base}_apart": Row(make(whole), apart, short),
         alone: Row(make(M2), classifier_only, ALONE),
     }
-ROWS["m2"] = Row(
-    lambda digits: M2(activation="relu"), partial(semi_supervised, alpha=1.0), M2_HOW, measure=error_on_grey
-)
+ROWS["m2"] = Row(on_pixels(LikelyClasses), on_drawn_bits, M2_HOW, measure=error_on_grey)
 ROWS["m1m2"] = Row(on_trained_vae, on_stored_features, M1M2_HOW, measure=error_on_grey)
 for precision in ("fp32", "bf16"):
     ROWS[f"m1_{precision}"] = Row(
@@ -320,7 +358,10 @@ ABLATION = ("short", "no_entropy", "no_alpha", "sampled_y", "apart")
 TABLES = {
     "table1": [(row, n, draw) for row in ("m1m2", "m2", "m1_classifier") for n in DRAWS for draw in range(DRAWS[n])],
     "ablation": [
-        (row, 100, draw) for draw in range(3) for row in [f"m1m2_{part}" for part in ABLATION] + ["m1_classifier"]
+        (row, 100, draw)
+        for draw in range(3)
+        for base, alone in (("m1m2", "m1_classifier"), ("m2", "m2_classifier"))
+        for row in [f"{base}_{part}" for part in ABLATION] + [alone]
     ],
     "likelihood": [(row, None, 0) for row in ("vae_nll", "iwae50_nll", "doersch_cvae", "doersch_regressor")],
     "precision": [(row, None, draw) for draw in range(5) for row in ("m1_fp32", "m1_bf16")],

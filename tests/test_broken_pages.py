@@ -50,6 +50,7 @@ def read(page, address: str) -> tuple[set[str], list[dict]]:
     deadline = time.monotonic() + 15
     while not all(map(right, explorers := page.evaluate(EXPLORERS))) and time.monotonic() < deadline:
         page.wait_for_timeout(50)
+    page.evaluate("() => document.getAnimations().forEach(a => a.finish())")  # what unfolds fades in
     return set(page.evaluate(READS)), explorers
 
 

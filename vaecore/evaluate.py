@@ -135,7 +135,7 @@ def spread(values: Iterable[float]) -> Spread:
     return Spread(runs.mean().item(), std, len(runs))
 
 
-def _parts(x: Tensor, y: Tensor | None, *, batch_size: int) -> Iterator[tuple[Tensor, Tensor | None]]:
+def _parts(x: Tensor, y: Tensor | None, batch_size: int) -> Iterator[tuple[Tensor, Tensor | None]]:
     check_at_least(1, batch_size=batch_size)
     if x.ndim < 2 or len(x) == 0:
         raise ValueError(f"x must hold at least one image, shape (N, D); got shape {tuple(x.shape)}.")

@@ -2,9 +2,24 @@
 "use strict";
 {
   const root = document.documentElement;
+  // The search stores its words; where storage is off it would stop there.
+  try { void localStorage; } catch {
+    Object.defineProperty(window, "localStorage", { value: { getItem: () => null, setItem() {}, removeItem() {} } });
+  }
+
+  // A search that lacks one of its files says so, where it would else be silent or go on for ever.
+  let broken = false;
+  addEventListener("error", () => { broken = true; });
+  addEventListener("load", () => {
+    const found = document.getElementById("search-results"), asked = new URLSearchParams(location.search).get("q");
+    const lacks = broken || typeof Search !== "object" || !Search.hasIndex();
+    if (!found || !asked || !lacks || found.querySelector("li")) return;
+    found.textContent = "The search does not work here: a file that it needs is missing or damaged.";
+  });
+
   // A page from a disk may not fetch the others, whose words the search would quote below its results.
   const quotes = location.protocol !== "file:";
-  DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = quotes;
+  if (typeof DOCUMENTATION_OPTIONS === "object") DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = quotes;
   root.classList.toggle("vae-quotes", quotes);
 
   // Boxes that scroll get a tab stop. The theme forgets those that open later, and those of figures.

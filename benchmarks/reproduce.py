@@ -340,14 +340,14 @@ for name, make, loss in (
         unit="-log p(x|y) in nats",
         labelled=False,
     )
-for name, make, loss, how in (
-    ("vae_nll", vae(500), vae_loss, dict(epochs=250)),
-    ("iwae50_nll", trained_vae, iwae_loss, dict(epochs=30, lr=5e-4)),
+for name, width, loss, how in (
+    ("vae_nll", 500, vae_loss, dict(epochs=250, precision="bf16")),
+    ("iwae50_nll", 200, iwae_loss, dict(epochs=40, precision="fp32")),
 ):
     ROWS[name] = Row(
-        make,
+        vae(width),
         partial(without_labels, loss=loss),
-        how | dict(precision="bf16"),
+        how,
         measure=nll,
         unit="-log p(x) in nats",
         labelled=False,

@@ -11,6 +11,7 @@ from torch.distributions import Categorical, kl_divergence
 from benchmarks import reproduce
 from vaecore import data, evaluate, pretrained, records
 from vaecore.m2 import M2
+from vaecore.splits import label_split
 
 RECORDS = sorted(path for path in records.RESULTS.glob("*.json") if path.name not in ("speed.json", "tests.json"))
 BITS = (torch.arange(4 * 6).reshape(4, 6) % 5 % 2).float()
@@ -193,6 +194,35 @@ def test_imbalance_is_the_kl_from_equal_shares():
         q_y = Categorical(logits=model.log_q_y(BITS)).probs.mean(0)
         expected = kl_divergence(Categorical(q_y), Categorical(torch.ones(4)))
         torch.testing.assert_close(reproduce.imbalance(model, BITS), expected)
+
+
+def test_equal_shares_are_asked_for_beside_the_objective(packaged, monkeypatch):
+    model, losses = M2(hidden=(16,)), []
+
+    def once(module, loss, rows, **how):
+        with evaluate.seeded(0):
+            losses.append(loss(rows[:20]))
+
+    monkeypatch.setattr(reproduce, "fit", once)
+    for weight in (0.0, 3.0):
+        reproduce.in_equal_shares(
+            model, packaged.x_train, lambda rows: rows / 255, packaged, 100, 0, alpha=0.5, weight=weight
+        )
+    _, unlabelled = label_split(packaged.y_train, 100, seed=0)
+    with torch.no_grad():
+        expected = 3 * reproduce.imbalance(model, packaged.x_train[unlabelled][:20] / 255)
+    assert expected > 1e-3
+    torch.testing.assert_close(losses[1] - losses[0], expected, rtol=0, atol=1e-3)
+
+
+def test_m2_starts_as_the_trained_vae_s_encoder(results, packaged):
+    model, vae = reproduce.on_pixels(M2)(packaged), reproduce.trained_vae(packaged)
+    for ours, theirs in zip(list(model.classifier)[:-1], list(vae.encoder)[:-1], strict=True):
+        for name, value in theirs.state_dict().items():
+            assert torch.equal(ours.state_dict()[name], value) and not torch.equal(value, torch.zeros_like(value))
+    assert model.classifier[-1].out_features == 10
+    mean = (packaged.x_train.float().mean(0) / 255).clamp(0.001, 0.999)
+    torch.testing.assert_close(model.decoder.rest[-1].bias.sigmoid(), mean)
 
 
 def test_apart_takes_turns(packaged, monkeypatch):

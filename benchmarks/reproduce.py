@@ -7,6 +7,7 @@ thread each; and under torchrun the processes share one run's batches.
 """
 
 import argparse
+import contextlib
 import copy
 import json
 import math
@@ -136,9 +137,29 @@ def on_stored_features(model: M1M2, digits: data.Digits, labels: int, draw: int,
     in_equal_shares(model.m2, q_z1, drawn, digits, labels, draw, alpha=labels / 1000, weight=5.0, **how)
 
 
-def on_drawn_bits(model: M2, digits: data.Digits, labels: int, draw: int, **how) -> None:
-    """As in_equal_shares, on the images' bits."""
-    in_equal_shares(model, digits.x_train, data.binarize, digits, labels, draw, alpha=1.0, weight=20.0, **how)
+def on_drawn_bits(model: M2, digits: data.Digits, labels: int, draw: int, *, checkpoint: Path, **how) -> None:
+    """As in_equal_shares, on the images' bits, twice over; q(y|x) starts as that of M1+M2 with the same labels.
+
+    The first time it is held still: the other nets, which know nothing yet, would lead it astray.
+    """
+    model.classifier = classifier_of(trained("m1m2", digits, labels, draw)).to(digits.x_train.device)
+    for held, path in ((True, checkpoint.with_suffix(".held.safetensors")), (False, checkpoint)):
+        model.classifier.requires_grad_(not held)
+        how |= dict(checkpoint=path, alpha=1.0, weight=20.0)
+        in_equal_shares(model, digits.x_train, data.binarize, digits, labels, draw, **how)
+
+
+def classifier_of(stack: M1M2) -> nn.Sequential:
+    """The q(y|x) of M1+M2 as one net, from images to classes: M1's layers up to the mean of z1, then M2's.
+
+    M1's last layer and M2's first are both linear, and become one.
+    """
+    with torch.no_grad():
+        mean, first = stack.m1.encoder[-1], stack.m2.classifier[0]  # the rows of the means come before the variances
+        joined = nn.Linear(mean.in_features, first.out_features)
+        joined.weight.copy_(first.weight @ mean.weight[stack.active])
+        joined.bias.copy_(first.weight @ mean.bias[stack.active] + first.bias)
+    return nn.Sequential(*copy.deepcopy(stack.m1.encoder[:-1]), joined, *copy.deepcopy(stack.m2.classifier[1:]))
 
 
 def in_equal_shares(
@@ -176,14 +197,14 @@ def imbalance(model: M2, x: Tensor) -> Tensor:
 
 
 def on_pixels(kind: type[M2]) -> Callable[[data.Digits], M2]:
-    """Makes an M2 of this kind for images of bits, untrained, save that q(y|x) starts as the encoder of trained_vae.
+    """Makes an M2 of this kind for images of bits, untrained, save that q(y|x) starts as the encoder of vae_nll.
 
     It has that encoder's two hidden layers, and only its last layer is new. The other nets have one, with ReLU, and the
     decoder begins with the mean image.
     """
 
     def make(digits: data.Digits) -> M2:
-        encoder = trained_vae(digits).encoder
+        encoder = trained("vae_nll", digits, None, 0).encoder
         model = at_mean_image(kind(activation="relu"), digits)
         model.classifier = copy.deepcopy(encoder[:-1]).append(nn.Linear(encoder[-1].in_features, model.n_classes))
         return model
@@ -202,20 +223,28 @@ def on_features(kind: type[M2]) -> Callable[[data.Digits], M1M2]:
     return make
 
 
-def trained_vae(digits: data.Digits) -> VAE:
-    """The VAE of the row vae_nll, whose weights are kept for the rows that go on from them; made if it is not there."""
-    row, path = ROWS["vae_nll"], STATE / "vae_nll-0.safetensors"
+def trained(name: str, digits: data.Digits, labels: int | None, draw: int) -> nn.Module:
+    """The trained model of this run; at once, where its weights are in STATE since other rows go on from them.
+
+    Of several runs at a time that need them the first trains it. torchrun's processes train it together.
+    """
+    row, path = ROWS[name], state(name, labels, draw)
+    with evaluate.seeded(draw, digits.x_train.device):
+        model = row.make(digits).to(digits.x_train.device)
     STATE.mkdir(parents=True, exist_ok=True)
-    with evaluate.seeded(0, digits.x_train.device):
-        model = row.make(digits)
-    with FileLock(f"{path}.lock"):  # of several runs at a time the first makes it
-        row.train(model, digits, None, 0, checkpoint=path, **row.how)
+    with FileLock(f"{path}.lock") if row.keep and "RANK" not in os.environ else contextlib.nullcontext():
+        row.train(model, digits, labels, draw, checkpoint=path, **row.how)
     return model
+
+
+def state(name: str, labels: int | None, draw: int) -> Path:
+    """Where a run keeps its weights; what else it keeps has the same name, up to the suffix."""
+    return STATE / f"{records.stem(name, labels, draw)}.safetensors"
 
 
 def on_trained_vae(digits: data.Digits) -> M1M2:
     """An untrained M2, smaller than the paper's, on an M1 trained for long."""
-    m1 = trained_vae(digits)
+    m1 = trained("vae_nll", digits, None, 0)
     with evaluate.seeded(0, digits.x_train.device):
         active = evaluate.active_units(m1, data.binarize(digits.x_train))
     m2 = LikelyClasses(d_x=int(active.sum()), d_z=8, hidden=(300,), likelihood="gaussian", activation="relu")
@@ -300,7 +329,7 @@ class Row:
 
 M1M2_HOW = dict(epochs=120, batch_size=200, lr=3e-3, precision="fp32", faster={"columns": 4.0})
 DOERSCH_NETS = dict(hidden=(1000, 500, 250), activation="relu")
-M2_HOW = dict(epochs=30, batch_size=200, lr=1e-3, precision="bf16", faster={"columns": 10.0})
+M2_HOW = dict(epochs=8, batch_size=200, lr=1e-3, precision="bf16", faster={"columns": 10.0})
 SHORT = dict(epochs=40, batch_size=500, precision="bf16")  # so that the ablation takes an afternoon on two CPU cores
 ALONE = dict(epochs=1000, batch_size=100, precision="fp32", lr=1e-3)  # for 100 labels one step an epoch
 ROWS = {}
@@ -318,7 +347,7 @@ for base, make, whole, alpha, short, alone in (
         alone: Row(make(M2), classifier_only, ALONE),
     }
 ROWS["m2"] = Row(on_pixels(LikelyClasses), on_drawn_bits, M2_HOW, measure=error_on_grey)
-ROWS["m1m2"] = Row(on_trained_vae, on_stored_features, M1M2_HOW, measure=error_on_grey)
+ROWS["m1m2"] = Row(on_trained_vae, on_stored_features, M1M2_HOW, measure=error_on_grey, keep=True)
 for precision in ("fp32", "bf16"):
     ROWS[f"m1_{precision}"] = Row(
         lambda digits: VAE(d_z=50, hidden=(500, 500)),
@@ -383,21 +412,20 @@ def run(name: str, labels: int | None, draw: int, device: str) -> Path:
     digits = data.mnist(device=pick_device(device))
     if not digits.is_full:
         raise SystemExit("the whole of MNIST is needed; set VAECORE_DATA to it, or connect for the download.")
-    with evaluate.seeded(draw, digits.x_train.device):
-        model = row.make(digits).to(digits.x_train.device)
-    state = STATE / f"{path.stem}.safetensors"
-    row.train(model, digits, labels, draw, checkpoint=state, **row.how)
+    model = trained(name, digits, labels, draw)
     if int(os.environ.get("RANK", 0)) > 0:  # one of several processes; the first writes
         return path
     value = row.measure(model, digits)
-    seconds = sum(checkpoints.read(state)[1]["history"]["seconds"])
+    parts = list(STATE.glob(f"{path.stem}.*safetensors"))
+    seconds = sum(sum(checkpoints.read(part)[1]["history"]["seconds"]) for part in parts)
     record = dict(row=name, labels=labels, draw=draw, seed=draw, value=value, unit=row.unit)
     record |= dict(command=" ".join(["python", *command(name, labels, draw, device)]))
     record |= dict(device=str(digits.x_train.device), threads=torch.get_num_threads(), data=str(digits))
     record |= dict(seconds=round(seconds), settings=row.how) | made_by
     records.write(path, record)
-    if not row.keep:
-        state.unlink()
+    for part in parts:
+        if not row.keep:
+            part.unlink()
     print(f"{path.name}: {value:.2f} ({row.unit}), {time.perf_counter() - start:.0f} s", flush=True)
     return path
 

@@ -72,7 +72,7 @@ def test_a_run_leaves_its_record(name, results, packaged):
     assert {"commit", "seed", "device", "seconds", "data", "settings", "torch"} <= set(record)
     kept = {file.name.split("-")[0] for file in reproduce.STATE.iterdir()}
     goes_on = name in ("vae_nll", "m1m2") or name.startswith("m2")
-    assert kept == ({"vae_nll"} if goes_on else set())
+    assert kept == ({"vae_nll"} if goes_on else set()) | ({"m1m2"} if name in ("m1m2", "m2") else set())
     assert not list(results.glob("*.part"))
     assert reproduce.run(name, labels, 1, "cpu") == path and json.loads(path.read_text()) == record
 
@@ -215,8 +215,29 @@ def test_equal_shares_are_asked_for_beside_the_objective(packaged, monkeypatch):
     torch.testing.assert_close(losses[1] - losses[0], expected, rtol=0, atol=1e-3)
 
 
-def test_m2_starts_as_the_trained_vae_s_encoder(results, packaged):
-    model, vae = reproduce.on_pixels(M2)(packaged), reproduce.trained_vae(packaged)
+def test_m2_starts_with_the_q_of_m1_m2_which_the_first_passes_leave_as_it_is(results, packaged, monkeypatch, tmp_path):
+    row, fit, stayed = reproduce.ROWS["m2"], reproduce.fit, []
+
+    def spy(model, *args, **how):
+        before = [parameter.clone() for parameter in model.classifier.parameters()]
+        fit(model, *args, **how)
+        stayed.append([torch.equal(*pair) for pair in zip(before, model.classifier.parameters(), strict=True)])
+
+    stack, model = reproduce.trained("m1m2", packaged, 100, 0), row.make(packaged)
+    with monkeypatch.context() as patch:
+        patch.setattr(reproduce, "fit", spy)
+        patch.setattr(reproduce, "trained", lambda *run: stack)
+        row.train(model, packaged, 100, 0, checkpoint=tmp_path / "m2.safetensors", **row.how)
+    first, then = stayed
+    assert all(first) and not any(then)
+    images = packaged.x_test / 255
+    with torch.no_grad():
+        expected = stack.m2.classifier(stack.features(images).mean)
+        torch.testing.assert_close(reproduce.classifier_of(stack)(images), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_the_ablation_s_m2_starts_as_the_trained_vae_s_encoder(results, packaged):
+    model, vae = reproduce.on_pixels(M2)(packaged), reproduce.trained("vae_nll", packaged, None, 0)
     for ours, theirs in zip(list(model.classifier)[:-1], list(vae.encoder)[:-1], strict=True):
         for name, value in theirs.state_dict().items():
             assert torch.equal(ours.state_dict()[name], value) and not torch.equal(value, torch.zeros_like(value))

@@ -87,6 +87,8 @@ def interrupt_at(line: int | None, call) -> int:
     return lines
 
 
+# where the line lies in a generator that is just being closed, Python cannot hand the interrupt on, and warns
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @few_or_many(60, 500)
 def test_interrupted_at_any_line_the_model_keeps_a_whole_step(n, tmp_path, tally):
     """A fresh run, and one that goes on, in turn: every line of fit, of torch's optimiser and of a save may be hit."""

@@ -46,7 +46,6 @@ from vaecore.vae import VAE, Regressor
 PYTHON = [sys.executable]
 STATE = Path(__file__).parent / "state"
 N_SAMPLES = dict(evidence=5000, conditional=500)
-VIEWS = 6  # draws of an image's bits whose features are stored
 PUBLISHED = {"m2": "M2", "m1m2": "M1+M2"}  # the names that the paper's table gives our rows
 PUBLISHED_NATS = {"vae_nll": records.PUBLISHED_NATS["VAE"][1], "iwae50_nll": records.PUBLISHED_NATS["IWAE"][50]}
 
@@ -98,7 +97,7 @@ def classifier_only(model: M2 | M1M2, digits: data.Digits, labels: int, draw: in
 
 
 def apart(
-    model: M2 | M1M2, digits: data.Digits, labels: int, draw: int, *, epochs: int, batch_size: int, **how
+    model: M2 | M1M2, digits: data.Digits, labels: int, draw: int, *, alpha: float, epochs: int, batch_size: int, **how
 ) -> None:
     """J and the classifier take turns, a step each, as in the code of the source's [3]."""
     labelled, unlabelled = label_split(digits.y_train, labels, seed=draw)
@@ -110,7 +109,7 @@ def apart(
         some = some_rows(x_l)
         (m2, x), y = seen(model, x_l[some]), y_l[some]
         if turns.add_(1) % 2 == 0:
-            return 0.1 * F.nll_loss(m2.log_q_y(x), y)
+            return alpha * F.nll_loss(m2.log_q_y(x), y)
         return semi_supervised_loss(m2, x, y, seen(model, images)[1], alpha=0.0, **counts)
 
     steps = -(-len(unlabelled) // batch_size)
@@ -119,14 +118,16 @@ def apart(
     fit(getattr(model, "m2", model), loss, digits.x_train[unlabelled], **how)
 
 
-def on_stored_features(model: M1M2, digits: data.Digits, labels: int, draw: int, **how) -> None:
-    """As in_equal_shares, with M1's q(z1|x) stored for VIEWS draws of each image's bits: M1 no longer changes.
+def on_stored_features(
+    model: M1M2, digits: data.Digits, labels: int, draw: int, *, views: int, alpha_per_label: float, **how
+) -> None:
+    """As in_equal_shares, with M1's q(z1|x) stored for some draws, or views, of each image's bits: M1 stays as it is.
 
-    alpha is a thousandth of the number of labels, so that each label weighs as much, however many there are.
+    alpha grows with the number of labels, so that each label weighs as much, however many there are.
     """
     with torch.no_grad(), evaluate.seeded(0, digits.x_train.device):
-        views = [model.features(data.binarize(digits.x_train)) for _ in range(VIEWS)]
-    q_z1 = torch.stack([torch.cat([view.mu, view.log_var], dim=-1) for view in views], dim=1)  # (N, VIEWS, 2 A)
+        seen_as = [model.features(data.binarize(digits.x_train)) for _ in range(views)]
+    q_z1 = torch.stack([torch.cat([view.mu, view.log_var], dim=-1) for view in seen_as], dim=1)  # (N, views, 2 A)
 
     def drawn(stored: Tensor) -> Tensor:
         """A draw of z1 from one of the views of each image, (B, A)."""
@@ -134,18 +135,21 @@ def on_stored_features(model: M1M2, digits: data.Digits, labels: int, draw: int,
         chosen = stored.gather(1, view[:, None, None].expand(-1, 1, stored.shape[2]))[:, 0]
         return Gaussian(*chosen.chunk(2, dim=-1)).rsample()
 
-    in_equal_shares(model.m2, q_z1, drawn, digits, labels, draw, alpha=labels / 1000, weight=5.0, **how)
+    in_equal_shares(model.m2, q_z1, drawn, digits, labels, draw, alpha=alpha_per_label * labels, **how)
 
 
-def on_drawn_bits(model: M2, digits: data.Digits, labels: int, draw: int, *, checkpoint: Path, **how) -> None:
-    """As in_equal_shares, on the images' bits, twice over; q(y|x) starts as that of M1+M2 with the same labels.
+def on_drawn_bits(
+    model: M2, digits: data.Digits, labels: int, draw: int, *, held: int, epochs: int, checkpoint: Path, **how
+) -> None:
+    """As in_equal_shares, on the images' bits, twice; q(y|x) starts as that of M1+M2 with the same labels.
 
-    The first time it is held still: the other nets, which know nothing yet, would lead it astray.
+    The first time, for `held` epochs, it stays as it is: the other nets know nothing yet, and would lead it astray.
     """
     model.classifier = classifier_of(trained("m1m2", digits, labels, draw)).to(digits.x_train.device)
-    for held, path in ((True, checkpoint.with_suffix(".held.safetensors")), (False, checkpoint)):
-        model.classifier.requires_grad_(not held)
-        how |= dict(checkpoint=path, alpha=1.0, weight=20.0)
+    stages = (held, False, checkpoint.with_suffix(".held.safetensors")), (epochs, True, checkpoint)
+    for passes, learns, path in stages:
+        model.classifier.requires_grad_(learns)
+        how |= dict(epochs=passes, checkpoint=path)
         in_equal_shares(model, digits.x_train, data.binarize, digits, labels, draw, **how)
 
 
@@ -233,7 +237,11 @@ def trained(name: str, digits: data.Digits, labels: int | None, draw: int) -> nn
         model = row.make(digits).to(digits.x_train.device)
     STATE.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{path}.lock") if row.keep and "RANK" not in os.environ else contextlib.nullcontext():
-        row.train(model, digits, labels, draw, checkpoint=path, **row.how)
+        tensors, card = checkpoints.read(path) if row.keep and path.exists() else ({}, None)
+        if card and len(card["history"]["loss"]) == row.how["epochs"] and row.how.items() <= card["fit"].items():
+            checkpoints.load_weights(getattr(model, "m2", model), tensors, path)  # wherever they were trained
+        else:
+            row.train(model, digits, labels, draw, checkpoint=path, **row.how)
     return model
 
 
@@ -326,6 +334,11 @@ class Row:
     labelled: bool = True
     keep: bool = False  # the trained weights, in STATE: other rows go on from them
 
+    def settings(self) -> dict:
+        """What a record says of the training: `how`, and what `train` is given besides; of a function, its name."""
+        given = getattr(self.train, "keywords", {})
+        return self.how | {name: getattr(value, "__name__", value) for name, value in given.items()}
+
 
 M1M2_HOW = dict(epochs=120, batch_size=200, lr=3e-3, precision="fp32", faster={"columns": 4.0})
 DOERSCH_NETS = dict(hidden=(1000, 500, 250), activation="relu")
@@ -343,11 +356,13 @@ for base, make, whole, alpha, short, alone in (
         f"{base}_no_entropy": Row(make(NoEntropy), both, short),
         f"{base}_no_alpha": Row(make(whole), partial(semi_supervised, alpha=0.0), short),
         f"{base}_sampled_y": Row(make(SampledY), both, short),
-        f"{base}_apart": Row(make(whole), apart, short),
+        f"{base}_apart": Row(make(whole), partial(apart, alpha=alpha), short),
         alone: Row(make(M2), classifier_only, ALONE),
     }
-ROWS["m2"] = Row(on_pixels(LikelyClasses), on_drawn_bits, M2_HOW, measure=error_on_grey)
-ROWS["m1m2"] = Row(on_trained_vae, on_stored_features, M1M2_HOW, measure=error_on_grey, keep=True)
+M2_TRAINED = partial(on_drawn_bits, held=8, alpha=1.0, weight=20.0)
+M1M2_TRAINED = partial(on_stored_features, views=6, alpha_per_label=0.001, weight=5.0)
+ROWS["m2"] = Row(on_pixels(LikelyClasses), M2_TRAINED, M2_HOW, measure=error_on_grey)
+ROWS["m1m2"] = Row(on_trained_vae, M1M2_TRAINED, M1M2_HOW, measure=error_on_grey, keep=True)
 for precision in ("fp32", "bf16"):
     ROWS[f"m1_{precision}"] = Row(
         lambda digits: VAE(d_z=50, hidden=(500, 500)),
@@ -408,20 +423,22 @@ def run(name: str, labels: int | None, draw: int, device: str) -> Path:
     path = records.RESULTS / f"{records.stem(name, labels, draw)}.json"
     if path.exists():
         return path
-    row, made_by, start = ROWS[name], checkpoints.provenance(), time.perf_counter()
+    row, start = ROWS[name], time.perf_counter()
     digits = data.mnist(device=pick_device(device))
     if not digits.is_full:
         raise SystemExit("the whole of MNIST is needed; set VAECORE_DATA to it, or connect for the download.")
     model = trained(name, digits, labels, draw)
     if int(os.environ.get("RANK", 0)) > 0:  # one of several processes; the first writes
         return path
-    value = row.measure(model, digits)
-    parts = list(STATE.glob(f"{path.stem}.*safetensors"))
+    parts = sorted(STATE.glob(f"{path.stem}.*safetensors"))
     seconds = sum(sum(checkpoints.read(part)[1]["history"]["seconds"]) for part in parts)
+    card = checkpoints.read(state(name, labels, draw))[1]  # it was trained by that commit, which need not be this one
+    made_by = {key: card[key] for key in checkpoints.provenance()}
+    value = row.measure(model, digits)
     record = dict(row=name, labels=labels, draw=draw, seed=draw, value=value, unit=row.unit)
     record |= dict(command=" ".join(["python", *command(name, labels, draw, device)]))
     record |= dict(device=str(digits.x_train.device), threads=torch.get_num_threads(), data=str(digits))
-    record |= dict(seconds=round(seconds), settings=row.how) | made_by
+    record |= dict(seconds=round(seconds), settings=row.settings()) | made_by
     records.write(path, record)
     for part in parts:
         if not row.keep:

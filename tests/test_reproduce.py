@@ -54,6 +54,7 @@ def test_results_are_told_with_their_spread(results):
     write(results, "m2", 600, 0, 3.25)
     write(results, "m1_bf16", None, 0, -97.0)
     assert records.cell("m2", 100) == "6.00 ± 2.65 (3 runs)" and records.cell("m2", 600) == "3.25 (1 run)"
+    assert records.cell("m1_bf16") == "−97.00 (1 run)"
     assert [run["value"] for run in records.runs("m2", 100)] == [4, 5, 9]
     assert len(records.runs("m2")) == 4 and records.runs("m1m2") == []
     first, second, third = reproduce.summary()

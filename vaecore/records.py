@@ -74,6 +74,5 @@ def cell(row: str, labels: int | None = None) -> str:
     found = result(row, labels)
     if found is None:
         return "not run yet"
-    if found.n == 1:
-        return f"{found.mean:.2f} (1 run)"
-    return f"{found.mean:.2f} ± {found.std:.2f} ({found.n} runs)"
+    mean = f"{found.mean:.2f}".replace("-", "−")
+    return f"{mean} (1 run)" if found.n == 1 else f"{mean} ± {found.std:.2f} ({found.n} runs)"

@@ -28,13 +28,13 @@ def results(tmp_path, monkeypatch):
 
 @pytest.fixture
 def packaged(digits, monkeypatch):
-    """A tenth of the digits that travel along pass for the whole of MNIST, and a run takes two epochs."""
-    few = dataclasses.replace(digits, x_train=digits.x_train[:1000], y_train=digits.y_train[:1000])
+    """Some of the digits that travel along pass for the whole of MNIST, and a run takes two epochs."""
+    few = dataclasses.replace(digits, x_train=digits.x_train[:600], y_train=digits.y_train[:600])
     monkeypatch.setattr(data, "FULL", (len(few.x_train), len(few.x_test)))
     monkeypatch.setattr(data, "mnist", lambda device: few)
     monkeypatch.setattr(reproduce, "N_SAMPLES", dict(evidence=2, conditional=2))
     for name, row in reproduce.ROWS.items():
-        how = row.how | dict(epochs=2, batch_size=90 if name.endswith("_apart") else 100)  # 900 unlabelled: 10 steps
+        how = row.how | dict(epochs=2, batch_size=50)  # 500 unlabelled: 10 steps
         monkeypatch.setitem(reproduce.ROWS, name, dataclasses.replace(row, how=how))
     m2 = reproduce.ROWS["m2"]
     monkeypatch.setitem(reproduce.ROWS, "m2", dataclasses.replace(m2, train=functools.partial(m2.train, held=2)))
@@ -299,7 +299,7 @@ def test_apart_takes_turns(packaged, monkeypatch):
         return fit(module, watched, *tensors, **how)
 
     monkeypatch.setattr(reproduce, "fit", spy)
-    reproduce.apart(model, packaged, 100, 0, alpha=0.1, epochs=1, batch_size=90)
+    reproduce.apart(model, packaged, 100, 0, alpha=0.1, epochs=1, batch_size=50)
     assert seen[0::2] == [{"classifier", "encoder", "decoder"}] * 10 and seen[1::2] == [{"classifier"}] * 10
 
 

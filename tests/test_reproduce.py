@@ -104,7 +104,7 @@ def test_a_killed_run_goes_on(name, at, results, packaged, monkeypatch):
     assert not list(reproduce.STATE.glob(f"{name}-100-0.*"))
 
 
-def test_kept_weights_are_taken_wherever_they_were_trained(results, packaged, monkeypatch):
+def test_kept_weights_are_taken_wherever_they_were_trained(results, packaged):
     """By several processes, or on a GPU; only those of fewer epochs would have to go on in the same way."""
     path = reproduce.state("vae_nll", None, 0)
     weights = reproduce.trained("vae_nll", packaged, None, 0).state_dict()

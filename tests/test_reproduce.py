@@ -14,6 +14,7 @@ from benchmarks import reproduce
 from vaecore import data, evaluate, pretrained, records
 from vaecore.m2 import M2
 from vaecore.splits import label_split
+from vaecore.vae import VAE
 
 RECORDS = sorted(path for path in records.RESULTS.glob("*.json") if path.name not in ("speed.json", "tests.json"))
 BITS = (torch.arange(4 * 6).reshape(4, 6) % 5 % 2).float()
@@ -76,7 +77,7 @@ def test_a_run_leaves_its_record(name, results, packaged):
     assert (record["row"], record["labels"], record["draw"]) == (name, labels, 1)
     assert {"commit", "seed", "device", "seconds", "data", "settings", "torch"} <= set(record)
     kept = {file.name.split("-")[0] for file in reproduce.STATE.glob("*.safetensors")}
-    goes_on = name in ("vae_nll", "m1m2") or name.startswith("m2")
+    goes_on = name in ("vae_nll", "iwae50_nll", "m1m2") or name.startswith("m2")
     assert kept == ({"vae_nll"} if goes_on else set()) | ({"m1m2"} if name in ("m1m2", "m2") else set())
     assert not list(results.glob("*.part"))
     assert reproduce.run(name, labels, 1, "cpu") == path and json.loads(path.read_text()) == record
@@ -156,6 +157,26 @@ def test_a_failed_job_is_told(monkeypatch):
     monkeypatch.setattr(reproduce, "run_all", lambda jobs, device, at_a_time: ["python -m that failed"])
     with pytest.raises(SystemExit, match="that failed"):
         reproduce.main()
+
+
+def test_the_iwae_s_loss_is_its_bound_and_has_its_gradient_on_average():
+    """In bf16: the weights' copies that autocast made without a gradient must not serve where one is wanted."""
+    torch.manual_seed(0)
+    model = VAE(d_x=6, d_z=2, hidden=(5,))
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter)
+    x = BITS.repeat(25_000, 1)
+
+    def value_and_gradients(loss):
+        with evaluate.seeded(1), torch.autocast("cpu", torch.bfloat16):
+            value = loss(model, x)
+        gradients = torch.autograd.grad(value, list(model.parameters()))
+        return value.detach(), torch.cat([gradient.flatten() for gradient in gradients])
+
+    value, gradient = value_and_gradients(lambda model, x: -evaluate.iwae_bound(model, x, k=6).mean())
+    again, by_some = value_and_gradients(lambda model, x: reproduce.iwae_loss(model, x, k=6, n=2))
+    torch.testing.assert_close(again, value, rtol=0, atol=0.02)
+    torch.testing.assert_close(by_some, gradient, rtol=0.03, atol=0.01)
 
 
 @pytest.mark.parametrize("path", RECORDS, ids=lambda path: path.stem)

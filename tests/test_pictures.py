@@ -57,6 +57,17 @@ def test_digit_grid_shows_the_very_pixels():
     torch.testing.assert_close(torch.tensor(pixels.copy()), expected, rtol=0, atol=0.03)
 
 
+def test_names_of_classes_do_not_cover_each_other():
+    z = torch.tensor([[0.0, 0.0], [0.01, 0.0], [0.0, 0.02], [30.0, 10.0]])
+    _, ax = figures.axes()
+    figures.latent_scatter(ax, z, torch.arange(4))
+    places = {int(text.get_text()): torch.tensor(text.get_position()) for text in ax.texts}
+    near = torch.stack([places[c] for c in range(3)])
+    assert torch.pdist(near).min() > 0.99 * 30 / 15
+    assert near.norm(dim=1).max() < 30 / 15  # not further away than they must
+    torch.testing.assert_close(places[3].float(), z[3])
+
+
 def test_words_added_later_follow_the_theme_too():
     figure, ax = figures.axes()
     ax.plot([0, 1], [0, 1], label="a line")

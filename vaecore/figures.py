@@ -194,20 +194,23 @@ def check_images(images: Tensor, n_columns: int, shape: tuple[int, int]) -> Tens
 
 @typed
 def latent_scatter(ax: Axes, z: Tensor, labels: Tensor, limit: float | None = None) -> None:
-    """Codes z (N, 2) as dots coloured by class (N,), each class named at its median point."""
+    """Codes z (N, 2) as dots coloured by class (N,), each class named at its median point, or beside it."""
     check_rows(z, 2, "z")
     check_values(z=z, labels=labels)
     if z.ndim != 2 or not z.isfinite().all():
         raise ValueError(f"z must be finite codes, shape (N, 2); got shape {tuple(z.shape)}.")
     check_labels(labels, math.inf, len(z), "labels")
+    if limit is not None:
+        check_above_zero(limit=limit)
     z, labels = z.detach().cpu().numpy(), labels.cpu().numpy()
     ax.scatter(z[:, 0], z[:, 1], c=labels, cmap="tab10", s=2, linewidths=0, alpha=0.6, rasterized=True)
-    for label in np.unique(labels):
-        x, y = np.median(z[labels == label], axis=0)
+    names = np.unique(labels)
+    places = np.stack([np.median(z[labels == name], axis=0) for name in names])
+    span = np.ptp(z, axis=0).max() if limit is None else 2 * limit
+    for name, place in zip(names, _apart(places, span / 15), strict=True):
         ax.text(
-            x,
-            y,
-            str(label),
+            *place,
+            str(name),
             ha="center",
             va="center",
             weight="bold",
@@ -215,9 +218,18 @@ def latent_scatter(ax: Axes, z: Tensor, labels: Tensor, limit: float | None = No
             bbox=dict(boxstyle="circle,pad=0.2", facecolor="white", edgecolor="none", alpha=0.85),
         )
     if limit is not None:
-        check_above_zero(limit=limit)
         ax.set(xlim=(-limit, limit), ylim=(-limit, limit))
     ax.set(xlabel="$z_1$", ylabel="$z_2$", aspect="equal")
+
+
+def _apart(places: np.ndarray, least: float) -> np.ndarray:
+    """The places, (C, 2), moved away from each other until any two are `least` apart, or nearly so."""
+    for _ in range(200):
+        away = places[:, None] - places
+        distance = np.linalg.norm(away, axis=-1, keepdims=True)
+        lack = np.maximum(least - distance, 0)
+        places = places + (away / np.maximum(distance, 1e-9) * lack).sum(1) / 4
+    return places
 
 
 @typed

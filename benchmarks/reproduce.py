@@ -296,9 +296,10 @@ def iwae_loss(model: VAE, x: Tensor, k: int = 50, n: int = 5) -> Tensor:
         log_w = torch.cat([log_weights(model, at_fixed_q, some, x) for some in z.split(10)])  # (K, B)
         bound = (log_w.logsumexp(0) - math.log(k)).mean()
         shares = log_w.softmax(0)
-        picked = torch.multinomial(shares.T, n, replacement=True).T  # (n, B)
+        picked = torch.multinomial(shares.nan_to_num(1 / k).T, n, replacement=True).T  # (n, B); fit tells of the nan
         share = shares.gather(0, picked)[..., None]
         epsilon = epsilon.gather(0, picked[..., None].expand(-1, -1, epsilon.shape[-1]))
+    torch.clear_autocast_cache()  # an older torch would use the weights' copies, made without a gradient, again
     z = q.mu + q.sigma * epsilon
     z = z.detach() + share * (z - z.detach())  # the same numbers, with `share` times their gradient
     loss = -log_weights(model, at_fixed_q, z, x).mean()

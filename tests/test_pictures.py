@@ -57,15 +57,20 @@ def test_digit_grid_shows_the_very_pixels():
     torch.testing.assert_close(torch.tensor(pixels.copy()), expected, rtol=0, atol=0.03)
 
 
-def test_names_of_classes_do_not_cover_each_other():
-    z = torch.tensor([[0.0, 0.0], [0.01, 0.0], [0.0, 0.02], [30.0, 10.0]])
-    _, ax = figures.axes()
-    figures.latent_scatter(ax, z, torch.arange(4))
-    places = {int(text.get_text()): torch.tensor(text.get_position()) for text in ax.texts}
-    near = torch.stack([places[c] for c in range(3)])
-    assert torch.pdist(near).min() > 0.99 * 30 / 15
-    assert near.norm(dim=1).max() < 30 / 15  # not further away than they must
-    torch.testing.assert_close(places[3].float(), z[3])
+@pytest.mark.parametrize("limit, size", [(None, (5, 3)), (20.0, (4, 4))])
+def test_names_of_classes_do_not_cover_each_other(limit, size):
+    """Two classes at one place, a third beside them, a fourth far away; on the canvas."""
+    z = torch.tensor([[0.0, 0.0], [0.0, 0.0], [0.0, 0.02], [15.0, 9.0]])
+    figure, ax = figures.axes(*size)
+    figures.latent_scatter(ax, z, torch.arange(4), limit=limit)
+    figure.draw_without_rendering()
+    names = {int(text.get_text()): text for text in ax.texts}
+    discs = [name.get_bbox_patch().get_window_extent() for name in names.values()]
+    centres = torch.tensor([[disc.x0 + disc.x1, disc.y0 + disc.y1] for disc in discs]) / 2
+    apart = torch.pdist(centres)
+    assert apart.min() > discs[0].width
+    assert torch.pdist(centres[:3]).max() < 3 * discs[0].width  # not further than they must
+    assert names[3].get_position() == pytest.approx((15, 9), abs=0.01)
 
 
 def test_words_added_later_follow_the_theme_too():

@@ -207,7 +207,7 @@ def latent_scatter(ax: Axes, z: Tensor, labels: Tensor, limit: float | None = No
     names = np.unique(labels)
     places = np.stack([np.median(z[labels == name], axis=0) for name in names])
     span = np.ptp(z, axis=0).max() if limit is None else 2 * limit
-    for name, place in zip(names, _apart(places, span / 15), strict=True):
+    for name, place in zip(names, _apart(places, span / 12), strict=True):
         ax.text(
             *place,
             str(name),
@@ -224,6 +224,8 @@ def latent_scatter(ax: Axes, z: Tensor, labels: Tensor, limit: float | None = No
 
 def _apart(places: np.ndarray, least: float) -> np.ndarray:
     """The places, (C, 2), moved away from each other until any two are `least` apart, or nearly so."""
+    angles = np.arange(len(places))
+    places = places + 1e-3 * least * np.stack([np.cos(angles), np.sin(angles)], axis=-1)  # no two are quite the same
     for _ in range(200):
         away = places[:, None] - places
         distance = np.linalg.norm(away, axis=-1, keepdims=True)

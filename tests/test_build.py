@@ -103,6 +103,17 @@ def facts(book: Path) -> str:
     return re.search(r"This page ran in .*?\.<", page(book)).group()
 
 
+def test_a_cell_that_raises_stops_the_build_and_the_mended_page_is_right(book):
+    write(book, RAISES)
+    raises = build(book)
+    assert raises.returncode and "ZeroDivisionError" in raises.stdout
+    write(book, SEES)
+    mended = build(book)
+    assert mended.returncode == 0 and "data: " in page(book), mended.stdout[-2000:]
+    assert "Nothing has changed" in build(book).stdout
+
+
+@pytest.mark.slow
 def test_no_build_says_done_before_it_is(book, tally):
     """The life of one book, since every build costs seconds: each fault fails alone, the next build is right."""
     write(book, RAISES)

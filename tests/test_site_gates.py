@@ -165,7 +165,7 @@ def barriers(page, context: str | None = None, rules: tuple[str, ...] = ()) -> l
     return [(v["id"], v["impact"], len(v["nodes"]), [node["html"][:100] for node in v["nodes"]][:3]) for v in found]
 
 
-@pytest.mark.parametrize("width", [NARROW, WIDE])
+@pytest.mark.parametrize("width", [pytest.param(NARROW, marks=pytest.mark.slow), WIDE])
 def test_no_barrier(copies, width):
     """In both themes. This comes last of a page: what axe has no rule for, or sees often enough, is taken out."""
     page = copies[width].page

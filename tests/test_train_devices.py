@@ -64,37 +64,35 @@ def distance(a: dict, b: dict) -> float:
     return max((a[name] - b[name]).abs().max().item() for name in a)
 
 
-@pytest.fixture(scope="module")
-def alone(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("alone")
-    assert run(folder / "exact", 1, "exact").returncode == 0
-    assert run(folder / "noisy", 1, "noisy", epochs=40).returncode == 0
-    return folder
-
-
-def test_two_processes_take_the_steps_of_one(tmp_path, alone):
+def test_two_processes_take_the_steps_of_one(tmp_path):
     """A loss without noise: the two halves of each batch give the gradient of the whole, the shorter last one too."""
-    done = run(tmp_path, 2, "exact", batch_size=128)
-    assert done.returncode == 0, done.stderr[-3000:]
-    first, second = (weights(tmp_path / f"final-{rank}") for rank in (0, 1))
+    alone, both = tmp_path / "alone", tmp_path / "both"
+    for folder, n_processes in ((alone, 1), (both, 2)):
+        done = run(folder, n_processes, "exact", batch_size=128)
+        assert done.returncode == 0, done.stderr[-3000:]
+    first, second = (weights(both / f"final-{rank}") for rank in (0, 1))
     assert distance(first, second) == 0
-    assert distance(first, weights(alone / "exact" / "final-0")) < 1e-4
-    losses = [checkpoints.read(folder / "run")[1]["history"]["loss"] for folder in (tmp_path, alone / "exact")]
+    assert distance(first, weights(alone / "final-0")) < 1e-4
+    losses = [checkpoints.read(folder / "run")[1]["history"]["loss"] for folder in (both, alone)]
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
 
 
-def test_two_processes_reach_the_elbo_of_one(tmp_path, alone, digits):
-    done = run(tmp_path, 2, "noisy", epochs=40)
-    assert done.returncode == 0, done.stderr[-3000:]
-    draws = [line for rank in (0, 1) for line in (tmp_path / f"draws-{rank}").read_text().split()]
+@pytest.mark.slow
+def test_two_processes_reach_the_elbo_of_one(tmp_path, digits):
+    alone, both = tmp_path / "alone", tmp_path / "both"
+    for folder, n_processes in ((alone, 1), (both, 2)):
+        done = run(folder, n_processes, "noisy", epochs=40)
+        assert done.returncode == 0, done.stderr[-3000:]
+    draws = [line for rank in (0, 1) for line in (both / f"draws-{rank}").read_text().split()]
     assert len(draws) == 2 * 40 * 8 and len(set(draws)) > 0.99 * len(draws)  # noise of its own in each process
     bounds = []
-    for path in (tmp_path / "final-0", alone / "noisy" / "final-0"):
+    for path in (both / "final-0", alone / "final-0"):
         bounds.append(evaluate.elbo(checkpoints.load(path)[0], (digits.x_test > 127).float()).mean().item())
     assert bounds[0] == pytest.approx(bounds[1], abs=2) and bounds[0] > -225
-    assert distance(*(weights(path) for path in (tmp_path / "final-0", alone / "noisy" / "final-0"))) > 1e-3
+    assert distance(*(weights(path) for path in (both / "final-0", alone / "final-0"))) > 1e-3
 
 
+@pytest.mark.slow
 def test_two_processes_resume_exactly(tmp_path):
     assert run(tmp_path / "whole", 2, "noisy").returncode == 0
     assert run(tmp_path / "broken", 2, "noisy", stop=12).returncode != 0  # in the second epoch of eight steps

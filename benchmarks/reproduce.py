@@ -440,9 +440,14 @@ def command(name: str, labels: int | None, draw: int, device: str) -> list[str]:
     return ["-m", "benchmarks.reproduce", name, *with_labels, "--draw", str(draw), "--device", device]
 
 
+def result_path(name: str, labels: int | None, draw: int) -> Path:
+    """Where a run's record is written."""
+    return records.RESULTS / f"{records.stem(name, labels, draw)}.json"
+
+
 def run(name: str, labels: int | None, draw: int, device: str) -> Path:
     """Make one run and write its record; the path of the record, or of the one that is there already."""
-    path = records.RESULTS / f"{records.stem(name, labels, draw)}.json"
+    path = result_path(name, labels, draw)
     if path.exists():
         return path
     row, start = ROWS[name], time.perf_counter()
@@ -522,7 +527,8 @@ def main() -> None:
     elif args.jobs < 1:
         parser.error(f"--jobs must be at least 1; got {args.jobs}.")
     elif args.row in TABLES:
-        failed = run_all(TABLES[args.row], args.device, args.jobs)
+        missing = [job for job in TABLES[args.row] if not result_path(*job).exists()]
+        failed = run_all(missing, args.device, args.jobs)
         if failed:
             raise SystemExit("\n".join(["These runs failed; started again, they go on:", *failed]))
     else:

@@ -152,11 +152,15 @@ def test_jobs_run_side_by_side_and_one_that_fails_stops_no_other(tmp_path, monke
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == dict.fromkeys("0123", "m2 600 1")
 
 
-def test_a_failed_job_is_told(monkeypatch):
+def test_of_a_table_only_what_is_missing_is_run_and_a_failed_run_is_told(results, monkeypatch):
     monkeypatch.setattr("sys.argv", ["reproduce", "ablation", "--jobs", "2"])
-    monkeypatch.setattr(reproduce, "run_all", lambda jobs, device, at_a_time: ["python -m that failed"])
+    asked = []
+    monkeypatch.setattr(reproduce, "run_all", lambda *how: asked.append(how) or ["python -m that failed"])
+    write(results, "m2_apart", 100, 1, 5.0)
     with pytest.raises(SystemExit, match="that failed"):
         reproduce.main()
+    everything = reproduce.TABLES["ablation"]
+    assert asked == [([job for job in everything if job != ("m2_apart", 100, 1)], "auto", 2)] and len(everything) == 36
 
 
 def test_the_iwae_s_loss_is_its_bound_and_has_its_gradient_on_average():

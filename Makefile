@@ -9,8 +9,7 @@ PYTHON ?= python3
 TORCH ?=
 SOLUTIONS ?= 1
 PORT ?= 8000
-OF_VAECORE = $(wildcard tests/test_equations_*.py tests/test_data*.py tests/test_train*.py) tests/test_models.py \
-  tests/test_m2.py tests/test_splits.py tests/test_pretrained.py tests/test_pictures.py tests/test_graphs.py
+OF_VAECORE = tests/equations tests/package
 VENV = .venv/bin
 ifeq ($(origin PYTHON),file)
 KEEP = --keep-python

@@ -29,8 +29,8 @@ from cosmic_ray.plugins import get_operator, operator_names
 
 ROOT = Path(__file__).parents[1]
 MODULES = ("distributions", "vae", "m2", "evaluate")
-EQUATIONS = sorted((ROOT / "tests").glob("test_equations_*.py"))
-TESTS = [*EQUATIONS, *(ROOT / f"tests/test_{name}.py" for name in ("models", "m2", "promises"))]
+EQUATIONS = sorted((ROOT / "tests" / "equations").glob("test_equations_*.py"))
+TESTS = [*EQUATIONS, *(ROOT / f"tests/package/test_{name}.py" for name in ("models", "m2", "promises"))]
 FOUND = {0: "nothing", 1: "wrong", 3: "error", -signal.SIGXCPU: "endless"}  # by exit status; 1: an assertion failed
 KINDS = re.compile(
     "NumberReplacer|RemoveDecorator|AddNot|Replace(AndWithOr|OrWithAnd|TrueWithFalse|FalseWithTrue)|ZeroIterationForLoop"

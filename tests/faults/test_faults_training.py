@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import ROOT
-from faults import after_each_step, epochs_saved, processes, tiny, train, weights
 from jupyter_client.manager import start_new_kernel
+from small_runs import after_each_step, epochs_saved, processes, tiny, train, weights
 
 from vaecore import checkpoints
 from vaecore.train import fit
@@ -195,7 +195,7 @@ def test_the_stop_button_of_a_notebook(tmp_path, tally):
     try:
         cell(f"""
 import pathlib, time
-from faults import after_each_step, epochs_saved, tiny, train, weights
+from small_runs import after_each_step, epochs_saved, tiny, train, weights
 path, steps, model = pathlib.Path({str(tmp_path / "run")!r}), after_each_step(), tiny()
 count = []
 def each():

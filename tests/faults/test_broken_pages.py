@@ -3,7 +3,7 @@
 import time
 
 import pytest
-from test_site import PAGES, UNFOLD
+from site_pages import PAGES, UNFOLD
 
 FAULTS = {
     "missing": lambda content: dict(status=404, body=""),

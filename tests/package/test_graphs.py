@@ -11,7 +11,7 @@ import pytest
 
 from vaecore import diagrams
 
-CHAPTER = Path(__file__).parents[1] / "book" / "05_cvae.md"
+CHAPTER = Path(__file__).parents[2] / "book" / "05_cvae.md"
 SOURCE = {  # as printed in the study note, each with its counterpart in the chapter
     "fig-cvae-model": """digraph {
     rankdir=TB;

@@ -11,7 +11,7 @@ import yaml
 
 from vaecore import diagrams, figures
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PAGES = {path.stem: path.read_text() for path in sorted((ROOT / "book").glob("*.md"))}
 CHAPTERS = sorted(name for name in PAGES if re.match(r"\d\d_", name))
 SOURCES = {
@@ -35,7 +35,7 @@ ALT_AT = {
 
 
 def names_of_tests() -> set[str]:
-    trees = [ast.parse(path.read_text()) for path in (ROOT / "tests").glob("test_*.py")]
+    trees = [ast.parse(path.read_text()) for path in (ROOT / "tests").rglob("test_*.py")]
     return {node.name for tree in trees for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
 
 

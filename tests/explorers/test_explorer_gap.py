@@ -254,6 +254,6 @@ def test_one_posterior_needs_no_name(open_page):
 
 
 def test_it_takes_little_of_a_page(gap):
-    shared = Path(__file__).parents[1] / "vaecore" / "explorer"
+    shared = Path(__file__).parents[2] / "vaecore" / "explorer"
     scripts = sum(len(file.read_text()) for file in shared.rglob("*.[jc]s*"))
     assert len(gap.fragment()) - scripts < 150_000

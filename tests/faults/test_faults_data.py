@@ -9,8 +9,8 @@ import time
 from pathlib import Path
 
 import pytest
-from faults import damaged, full_disk, processes
 from mirror import FILES, PACKAGED, Mirror, archives, contents, write
+from small_runs import damaged, full_disk, processes
 from torchvision import datasets
 
 from vaecore import data

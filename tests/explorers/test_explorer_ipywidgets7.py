@@ -12,7 +12,7 @@ import torch
 from conftest import ROOT
 from jupyter_host import SLIDERS, pixels, press, wait_for_sliders
 
-LOCK = Path(__file__).with_name("ipywidgets7.txt")
+LOCK = Path(__file__).parents[1] / "ipywidgets7.txt"
 FOLDER = ROOT / "_build" / "ipywidgets7"
 CELLS = (
     jupyter_host.EXPLORER,

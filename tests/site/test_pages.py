@@ -9,7 +9,7 @@ from pathlib import Path
 import manuscript as ms
 import pytest
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 sys.path.append(str(ROOT / "book" / "_ext"))
 import docstrings  # noqa: E402
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import ROOT
-from faults import after_each_step, damaged, epochs_saved, full_disk, processes, tiny, train, weights
 from mirror import Mirror
+from small_runs import after_each_step, damaged, epochs_saved, full_disk, processes, tiny, train, weights
 
 from vaecore import checkpoints, records
 from vaecore.vae import VAE

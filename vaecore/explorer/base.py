@@ -4,7 +4,9 @@ import abc
 import copy
 import json
 import os
+import re
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import anywidget
@@ -17,9 +19,17 @@ from ..figures import Picture
 from .blobs import blob_id
 
 FOLDER = Path(__file__).parent
-SHARED = ("network", "host", "controls", "digits", "sheet")
-SCRIPTS = (*SHARED, "latent", "digit", "classes", "analogies", "completion", "gap")
-JAVASCRIPT = "\n".join((FOLDER / "js" / f"{name}.js").read_text(encoding="utf-8") for name in SCRIPTS)
+IMPORT = re.compile(r'^import \{[^}]*\} from "\./(\w+)\.js";\n', re.MULTILINE)
+
+
+def _joined(folder: Path) -> str:
+    """Join the ES modules of a folder into one script, each after the modules that it imports."""
+    modules = {file.stem: file.read_text(encoding="utf-8") for file in sorted(folder.glob("*.js"))}
+    order = TopologicalSorter({name: IMPORT.findall(text) for name, text in modules.items()}).static_order()
+    return "\n".join(re.sub(r"^export ", "", IMPORT.sub("", modules[name]), flags=re.MULTILINE) for name in order)
+
+
+JAVASCRIPT = _joined(FOLDER / "js")
 STYLE = (FOLDER / "explorer.css").read_text(encoding="utf-8")
 LIMIT = 3.0  # how far the sliders of latents go, in standard deviations of the prior
 ASLEEP = "This picture would move, but its script did not arrive or may not run; load the page again."

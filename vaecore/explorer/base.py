@@ -121,7 +121,7 @@ def numbers(value: Any, length: int, name: str) -> list[float]:
     """Return a list of `length` finite floats from a list, an array or a tensor; raise TraitError for anything else."""
     try:
         found = as_float64(value, name)
-    except (TypeError, ValueError) as error:
+    except TypeError as error:
         raise traitlets.TraitError(str(error)) from None
     if found.shape != (length,):
         raise traitlets.TraitError(f"{name} must be {length} numbers; got shape {tuple(found.shape)}.")

@@ -83,9 +83,10 @@ class GapExplorer(Explorer):
         while step > 1e-4:  # as in js/gap_terms.js: to the best of four neighbours, or with half the step
             around = ((step, 0), (-step, 0), (0, step), (0, -step))
             neighbours = [(_clip(mu + a, "mu"), _clip(sigma + b, "sigma")) for a, b in around]
-            highest, neighbour = max(zip(self._elbos(name, neighbours), neighbours, strict=True))
-            if highest > elbo + 1e-12:
-                elbo, (mu, sigma) = highest, neighbour
+            elbos = self._elbos(name, neighbours)
+            if max(elbos) > elbo + 1e-12:
+                elbo = max(elbos)
+                mu, sigma = neighbours[elbos.index(elbo)]
             else:
                 step /= 2
         return mu, sigma
@@ -200,7 +201,7 @@ class GapExplorer(Explorer):
 
 def _clip(value: float, name: str) -> float:
     low, high = RANGES[name]
-    return round(min(high, max(low, value)), 4)
+    return math.floor(1e4 * min(high, max(low, value)) + 0.5) / 1e4  # as Math.round does
 
 
 def _log_normal(z: Tensor, mu: float | Tensor, sigma: float | Tensor) -> Tensor:
@@ -218,8 +219,6 @@ def _grid(z: Numbers) -> Float64[Tensor, " N"]:
         low, high = z.diff().aminmax()
         raise ValueError(f"z must be an even grid from left to right; got steps from {low:.3g} to {high:.3g}.")
     if z[0] > -REACH + 1e-6 or z[-1] < REACH - 1e-6 or step > NARROWEST / 2 + 1e-6:
-        found = f"{z[0]:g} to {z[-1]:g} in steps of {step:.3g}"
-        raise ValueError(
-            f"z must reach from -{REACH:g} to {REACH:g} in steps of {NARROWEST / 2:g} or less; got {found}."
-        )
+        limits, found = f"-{REACH:g} to {REACH:g}", f"{z[0]:g} to {z[-1]:g} in steps of {step:.3g}"
+        raise ValueError(f"z must reach from {limits} in steps of {NARROWEST / 2:g} or less; got {found}.")
     return even

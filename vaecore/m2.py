@@ -22,7 +22,7 @@ class LabelledMLP(nn.Module):
         net = mlp(d_a, hidden, d_out, activation)
         self.first, self.rest = net[0], net[1:]
         # zero, since random columns let the classes stand for styles before the labels have said what they are
-        self.columns = nn.Parameter(torch.zeros(n_classes, net[0].out_features))
+        self.columns = nn.Parameter(torch.zeros(n_classes, [*hidden, d_out][0]))
 
     def forward(self, a: Float[Tensor, "*B A"], y: Int64[Tensor, "B"] | None) -> Float[Tensor, "..."]:
         """(*B, d_out) for classes y (B,); for every class, (K, B, d_out), where y is None."""
@@ -122,6 +122,8 @@ class M1M2(nn.Module):
     `active` names the latents of m1 that m2 sees (evaluate.active_units). m1 is frozen here; m2 is trained on
     features(x).rsample(), drawn again at each visit.
     """
+
+    active: Tensor
 
     def __init__(self, m1: VAE, m2: M2, active: Bool[Tensor, "Z1"]) -> None:
         super().__init__()

@@ -100,7 +100,7 @@ class Regressor(nn.Module):
 
     def predict(self, y: Float[Tensor, "*B Y"]) -> Bernoulli:
         """p(x|y): a Bernoulli over (*B, D)."""
-        return Bernoulli(self.net(y.to(self.net[0].weight.dtype)))
+        return Bernoulli(self.net(y.to(next(self.parameters()).dtype)))
 
     def log_likelihood(self, x: Float[Tensor, "*B D"], y: Float[Tensor, "*B Y"]) -> Float[Tensor, "*B"]:
         """log p(x|y), exact, in nats; comparable to evaluate.log_evidence of a conditional VAE."""

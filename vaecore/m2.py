@@ -127,11 +127,8 @@ class M1M2(nn.Module):
 
     def __init__(self, m1: VAE, m2: M2, active: Bool[Tensor, "Z1"]) -> None:
         super().__init__()
-        if m2.likelihood != "gaussian" or m2.d_x != active.sum():
-            raise ValueError(
-                f"m2 must have likelihood 'gaussian' and d_x={active.sum()}, the number of active latents; "
-                f"got {m2.likelihood!r} and d_x={m2.d_x}."
-            )
+        if (m2.likelihood, m2.d_x) != ("gaussian", active.sum()):
+            raise ValueError(f"m2 must have likelihood 'gaussian' and d_x={active.sum()}, got {m2.config}.")
         self.m1, self.m2 = m1.requires_grad_(False), m2
         self.config = dict(m1=m1.config, m2=m2.config, active=active.tolist())
         self.register_buffer("active", active.nonzero()[:, 0])

@@ -12,7 +12,7 @@ PORT ?= 8000
 OF_VAECORE = tests/equations tests/package
 VENV = .venv/bin
 ifeq ($(origin PYTHON),file)
-KEEP = --keep-python
+KEEP = yes
 endif
 
 .PHONY: help book test test-all test-versions setup lint format lock audit screenshots serve zip linkcheck clean distclean
@@ -29,27 +29,27 @@ help:
 	@echo "make clean        removes _build; make distclean: .venv too"
 
 setup:
-	@command -v "$(PYTHON)" >/dev/null 2>&1 || { \
-	  echo "make: no '$(PYTHON)' was found; install Python 3.11, 3.12 or 3.13, or name it: make book PYTHON=/path/to/python3" >&2; \
-	  exit 1; }
-	@"$(PYTHON)" book/_ext/environment.py --torch "$(TORCH)" $(KEEP)
+	@sh tools/setup.sh "$(PYTHON)" "$(TORCH)" "$(KEEP)"
 
 book: setup
-	@$(VENV)/python book/_ext/build.py $(if $(filter 0,$(SOLUTIONS)),--no-solutions)
+	@$(VENV)/python -m tools.build $(if $(filter 0,$(SOLUTIONS)),--no-solutions)
 
 serve: book
 	@$(VENV)/python -m http.server --bind 127.0.0.1 --directory _build/html $(PORT)
 
 zip: book
-	@$(VENV)/python book/_ext/bundle.py _build/html _build/variational-autoencoders.zip
+	@$(VENV)/python -m tools.bundle _build/html _build/variational-autoencoders.zip
 
-linkcheck: book
-	@$(VENV)/python book/_ext/links.py _build/html
+linkcheck: setup
+	@$(VENV)/python -m tools.build --linkcheck
 
 lint: setup
 	$(VENV)/ruff check
 	$(VENV)/ruff format --check
-	$(VENV)/codespell book vaecore tests benchmarks .github README.md Makefile pyproject.toml
+	$(VENV)/codespell book vaecore tests tools benchmarks .github *.md Makefile pyproject.toml
+	$(VENV)/lint-imports --no-logo
+	$(VENV)/basedpyright
+	$(VENV)/oxlint --deny-warnings vaecore/explorer/js
 
 format: setup
 	$(VENV)/ruff check --fix

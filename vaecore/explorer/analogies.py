@@ -1,16 +1,18 @@
 """Analogies: the class and the style of a digit, drawn or picked, and its style as every class."""
 
+from typing import Any
+
 import torch
 import traitlets
-from torch import Tensor
+from jaxtyping import Float
+from torch import Tensor, nn
 
-from ..checks import typed
 from ..data import Digits
 from ..figures import ENCODER, Picture, axes, picture, show_digits
 from ..m2 import M2
 from .base import LIMIT, Latents, device_of, frozen
 from .blobs import network_blob
-from .classes import FIRST, as_every_class, labelled_kl
+from .classes import FIRST, as_every_class, check_pixels, labelled_kl
 from .digits import D_X, DigitPad
 
 
@@ -18,51 +20,53 @@ class AnalogiesExplorer(DigitPad):
     """A digit under the three nets of an M2: bars of q(y|x), and its style as all classes, which sliders change.
 
     `z` is None as long as the style is the digit's own, the mean of q(z|x,y) at the most probable y (M2.analogies);
-    the sliders, or Python, put one float a latent in its place. A new digit makes it None again. `style` is the z in
-    use either way, and `drawing`, `image`, `bits` are the digit. Raises TypeError for a model that is no M2 of pixels.
+    the sliders, or Python, set it to one float per latent. A new digit makes it None again. `style` is the z in use
+    either way, and `drawing`, `image`, `bits` are the digit. Raises TypeError for another model, ValueError for an M2
+    of anything but pixels.
     """
 
     z = Latents(allow_none=True, default_value=None).tag(sync=True, value=True)
 
-    @typed
-    def __init__(self, model: M2, digits: Digits, *, live: bool | None = None) -> None:
-        if not isinstance(model, M2) or model.likelihood != "bernoulli":
-            raise TypeError(f"model must be an M2 of pixels, with likelihood 'bernoulli'; got {type(model).__name__}.")
-        self.model, self.d_z, k = frozen(model), model.d_z, model.n_classes
+    def __init__(self, model: nn.Module, digits: Digits, *, live: bool | None = None) -> None:
+        self.model = frozen(model)
+        if not isinstance(self.model, M2):
+            raise TypeError(f"model must be an M2; got {type(self.model).__name__}.")
+        check_pixels(self.model)
+        self.d_z, k = self.model.d_z, self.model.n_classes
         self._drawing_of_z = None  # the one that was there when z was set
         settings = dict(d_z=self.d_z, n_classes=k, limit=LIMIT, first=FIRST)
         sizes = dict(classifier=(D_X, k), encoder=(D_X + k, 2 * self.d_z), decoder=(self.d_z + k, D_X))
-        blobs = {role: network_blob(getattr(model, role), role, n_in=a, n_out=b) for role, (a, b) in sizes.items()}
-        settings |= labelled_kl(model, digits)
+        blobs = {role: network_blob(getattr(self.model, role), role, n_in=a, n_out=b) for role, (a, b) in sizes.items()}
+        settings |= labelled_kl(self.model, digits)
         super().__init__("Analogies", digits, settings, blobs, live, kind="analogies")
         self.observe(self._new_digit, "drawing")
 
     @traitlets.validate("z")
-    def _remember(self, proposal) -> list[float] | None:
-        # of values that arrive together traitlets validates all before it tells of any: this is the new drawing
+    def _remember(self, proposal: Any) -> list[float] | None:
+        # traitlets validates all values that arrive together before it notifies of any: this is the new drawing
         self._drawing_of_z = self.drawing
         return proposal["value"]
 
-    def _new_digit(self, change) -> None:
+    def _new_digit(self, change: Any) -> None:
         if self._drawing_of_z != self.drawing:
             self.z = None
 
     @property
-    def q_y(self) -> Tensor:
-        """q(y|x) of the digit: (K,), on the CPU."""
+    def q_y(self) -> Float[Tensor, " K"]:
+        """q(y|x) of the digit, on the CPU."""
         with torch.no_grad():
             return self.model.log_q_y(self._bits()).exp()[0].cpu()
 
     @property
-    def style(self) -> Tensor:
-        """The z that all classes share: (1, Z), on the CPU."""
+    def style(self) -> Float[Tensor, "1 Z"]:
+        """The z that all classes share, on the CPU."""
         if self.z is not None:
             return torch.tensor([self.z])
         with torch.no_grad():
             return self.model.encode(self._bits(), self.model.classify(self._bits())).mean.cpu()
 
     def static(self) -> Picture:
-        """The digit; bars of q(y|x) and, under each class, the style as that class."""
+        """Return the digit, bars of q(y|x) and, under each class, the style as that class."""
         k, q_y = self.model.n_classes, self.q_y
         figure, panels = axes(0.55 * (k + 1.5), 1.6, n_columns=2, n_rows=2)
         figure.set_layout_engine("none")  # the bars stand exactly over the pictures
@@ -82,5 +86,5 @@ class AnalogiesExplorer(DigitPad):
             f"class {int(q_y.argmax())}; under the bars the digit's style as each of {k} classes",
         )
 
-    def _bits(self) -> Tensor:
+    def _bits(self) -> Float[Tensor, "1 784"]:
         return self.bits.to(device_of(self.model))

@@ -1,44 +1,57 @@
-"""What all explorers share: the same module of JavaScript as a widget of a live kernel, and alone in a page of HTML."""
+"""What all explorers share: one script that runs as a widget of a live kernel and alone in a page of HTML."""
 
 import abc
 import copy
 import json
 import os
+import re
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
+from typing import Any
 
 import anywidget
 import numpy as np
 import torch
 import traitlets
+from jaxtyping import Float64
 from torch import Tensor, nn
 
+from ..checkpoints import unwrap
 from ..figures import Picture
 from .blobs import blob_id
 
 FOLDER = Path(__file__).parent
-SHARED = ("network", "host", "controls", "digits", "sheet")
-SCRIPTS = (*SHARED, "latent", "digit", "classes", "analogies", "completion", "gap")
-JAVASCRIPT = "\n".join((FOLDER / "js" / f"{name}.js").read_text(encoding="utf-8") for name in SCRIPTS)
+IMPORT = re.compile(r'^import \{[^}]*\} from "\./(\w+)\.js";\n', re.MULTILINE)
+
+
+def _joined(folder: Path) -> str:
+    """Join the ES modules of a folder into one script, each after the modules that it imports."""
+    modules = {file.stem: file.read_text(encoding="utf-8") for file in sorted(folder.glob("*.js"))}
+    order = TopologicalSorter({name: IMPORT.findall(text) for name, text in modules.items()}).static_order()
+    return "\n".join(re.sub(r"^export ", "", IMPORT.sub("", modules[name]), flags=re.MULTILINE) for name in order)
+
+
+JAVASCRIPT = _joined(FOLDER / "js")
 STYLE = (FOLDER / "explorer.css").read_text(encoding="utf-8")
 LIMIT = 3.0  # how far the sliders of latents go, in standard deviations of the prior
-ASLEEP = "This picture would move, but its script did not arrive or may not run; load the page again."
-ALONE = f'"use strict";(() => {{\n{JAVASCRIPT}\nbringAll();\n}})();'  # in a page; runs from file:// too
+NO_SCRIPT = "This picture would move, but its script did not arrive or may not run; load the page again."
+PAGE_SCRIPT = f'"use strict";(() => {{\n{JAVASCRIPT}\nbringAll();\n}})();'  # no module: those do not run from file://
 
 
-class Kind(abc.ABCMeta, type(anywidget.AnyWidget)):
-    """Of the classes of explorers: one without its own `static` makes none."""
+class ExplorerType(abc.ABCMeta, type(anywidget.AnyWidget)):
+    """The type of the classes of explorers: one without its own `static` cannot be instantiated."""
 
 
-class Explorer(anywidget.AnyWidget, metaclass=Kind):
+class Explorer(anywidget.AnyWidget, metaclass=ExplorerType):
     """An ipywidget whose picture is computed in the browser; its values are traits that Python reads, sets and links.
 
     Where no kernel will answer (in the built book, and in Colab's frames) it shows itself as HTML that needs none;
     `live=True` asks for the widget all the same, `live=False` for the HTML. In Colab `live=True` needs its manager of
-    custom widgets, which Colab loads from the network: anywidget turns it on; where the widget does not show, do so by
+    custom widgets, which Colab loads from the network. anywidget turns it on; if the widget still does not show, call
     `google.colab.output.enable_custom_widget_manager()`. An explorer keeps the weights that the model had when it was
-    made: one that learns on needs a new explorer. A kind names its function in js/ in `kind`, and tags the traits that
-    make up its state with value=True.
+    made: after more training, make a new one. A subclass names its entry of js/kinds.js in `kind`, and tags the traits
+    that make up its state with value=True.
     """
 
     _esm = f"{JAVASCRIPT}\nexport default {{ render }};"
@@ -57,29 +70,29 @@ class Explorer(anywidget.AnyWidget, metaclass=Kind):
 
     @abc.abstractmethod
     def static(self) -> Picture:
-        """What stands in the page where no script runs, and in print."""
+        """Return the picture that stands in the page where no script runs, and in print."""
 
     def fragment(self) -> str:
-        """HTML that stands alone: the values of this moment, the nets, the script, and a picture where none runs.
+        """Return HTML that needs nothing else: the current values, the nets, the script, and the static picture.
 
-        TraitError for a list of values that was changed in its place to what the explorer does not take.
+        Raises TraitError if a list of values was changed in place to one that the explorer does not take.
         """
         for name in self.traits(value=True):
-            setattr(self, name, getattr(self, name))  # the same value; it is only looked at again
+            setattr(self, name, getattr(self, name))  # validates it once more
         values = {name: getattr(self, name) for name in self.traits(value=True)}
-        state = dict(kind=self.kind, settings=self.settings, **values)
+        state = json.dumps(dict(kind=self.kind, settings=self.settings, **values), allow_nan=False)
         blobs = (
-            f'<script type="application/json" class="vae-blob" data-id="{name}">{_inside(blob)}</script>'
+            f'<script type="application/json" class="vae-blob" data-id="{name}">{_in_script(blob)}</script>'
             for name, blob in self.blobs.items()
         )
         return (
             '<div class="vae-explorer">'
             f'<style class="vae-style">{STYLE}</style>'
-            f'<script type="application/json" class="vae-state">{_inside(json.dumps(state, allow_nan=False))}</script>'
+            f'<script type="application/json" class="vae-state">{_in_script(state)}</script>'
             f"{''.join(blobs)}"
             f'<div class="vae-static">{self.static()}</div>'
-            f'<p class="vae-asleep">{ASLEEP}</p>'
-            f'<script class="vae-module">{ALONE}</script></div>'
+            f'<p class="vae-asleep">{NO_SCRIPT}</p>'
+            f'<script class="vae-module">{PAGE_SCRIPT}</script></div>'
         )
 
     def __repr__(self) -> str:
@@ -87,28 +100,28 @@ class Explorer(anywidget.AnyWidget, metaclass=Kind):
         short = (f"{name}={text if len(text) <= 60 else text[:57] + '...'}" for name, text in values.items())
         return f"{type(self).__name__}({', '.join(short)})"
 
-    def _repr_mimebundle_(self, **kwargs):
+    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         live = self.live
         if live is None:
             live = "VAECORE_BUILD" not in os.environ and "google.colab" not in sys.modules
         if live:
             data, metadata = super()._repr_mimebundle_(**kwargs)
-            return data | {"image/svg+xml": str(self.static())}, metadata  # for who reads it later, with no kernel
+            return data | {"image/svg+xml": str(self.static())}, metadata  # for a saved notebook, read without a kernel
         return {"text/html": self.fragment(), "text/plain": repr(self)}
 
 
 class Latents(traitlets.TraitType):
     """One finite float for each of the explorer's d_z latents, from a list, an array or a tensor."""
 
-    def validate(self, explorer: Explorer, value) -> list[float]:
-        return numbers(value, explorer.d_z, self.name)
+    def validate(self, obj: Any, value: Any) -> list[float]:
+        return numbers(value, obj.d_z, self.name or "z")
 
 
-def numbers(value, length: int, name: str) -> list[float]:
-    """A list of `length` finite floats from a list, an array or a tensor; TraitError with one sentence otherwise."""
+def numbers(value: Any, length: int, name: str) -> list[float]:
+    """Return a list of `length` finite floats from a list, an array or a tensor; raise TraitError for anything else."""
     try:
-        found = doubles(value, f"{name} must be {length} numbers")
-    except ValueError as error:
+        found = as_float64(value, name)
+    except TypeError as error:
         raise traitlets.TraitError(str(error)) from None
     if found.shape != (length,):
         raise traitlets.TraitError(f"{name} must be {length} numbers; got shape {tuple(found.shape)}.")
@@ -117,23 +130,14 @@ def numbers(value, length: int, name: str) -> list[float]:
     return found.tolist()
 
 
-def doubles(value, wanted: str) -> Tensor:
-    """float64 on the CPU, of any shape, from lists, arrays or tensors; ValueError with `wanted` and what came."""
+def as_float64(value: Any, name: str) -> Float64[Tensor, "..."]:
+    """Return float64 on the CPU from a list, an array or a tensor; raise TypeError for anything else."""
     try:
-        found = value
-        if isinstance(value, np.ndarray):  # of any byte order, and views that go back, which torch does not read
-            found = torch.from_numpy(np.ascontiguousarray(value, value.dtype.newbyteorder("=")))
-        if not torch.is_tensor(found):
-            return torch.as_tensor(found, dtype=torch.float64)
-        if found.is_complex():
-            raise TypeError
-        return found.detach().cpu().to_dense().to(torch.float64)  # in this order: not every device has float64
+        if torch.is_tensor(value):
+            return value.detach().cpu().double()  # in this order: not every device has float64
+        return torch.from_numpy(np.array(value, np.float64))
     except (TypeError, ValueError, RuntimeError, OverflowError):
-        try:
-            got = " ".join(repr(value).split())
-        except ValueError:  # of a whole number with thousands of digits
-            got = type(value).__name__
-        raise ValueError(f"{wanted}; got {got}.") from None
+        raise TypeError(f"{name} must be numbers; got {type(value).__name__}.") from None
 
 
 def device_of(model: nn.Module) -> torch.device:
@@ -141,12 +145,12 @@ def device_of(model: nn.Module) -> torch.device:
 
 
 def frozen(model: nn.Module) -> nn.Module:
-    """A copy for the explorer, so that Python goes on with the weights that the page has."""
-    return copy.deepcopy(model).eval().requires_grad_(False)
+    """Return a copy without torch.compile's or another wrapper, so that Python keeps the weights that the page has."""
+    return copy.deepcopy(unwrap(model)).eval().requires_grad_(False)
 
 
 def _rounding(blobs: dict[str, str]) -> str:
-    """Which nets the page has with ten-bit weights; empty for none."""
+    """Say which nets the page has with ten-bit weights; empty for none."""
     rounded = list(dict.fromkeys(role.split(" (")[0] for role, blob in blobs.items() if '"int10"' in blob))
     if not rounded:
         return ""
@@ -154,6 +158,6 @@ def _rounding(blobs: dict[str, str]) -> str:
     return f"Weights of its {names} are rounded to 10 bits for this page."
 
 
-def _inside(text: str) -> str:
-    """JSON as it may stand in a script element: nothing in it can end the element."""
+def _in_script(text: str) -> str:
+    """Return JSON that may stand in a script element: nothing in it can end the element."""
     return text.replace("<", "\\u003c")

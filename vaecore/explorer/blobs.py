@@ -1,4 +1,4 @@
-"""Nets and images as text that a page can carry: base64 with a check sum, never bytes, which some hosts lose."""
+"""Nets and images as text for a page: base64 with a checksum, never bytes, which some hosts lose."""
 
 import base64
 import hashlib
@@ -8,53 +8,53 @@ from itertools import pairwise
 
 import numpy as np
 import torch
+from jaxtyping import UInt8
 from torch import Tensor, nn
 
 from ..m2 import LabelledMLP
 from ..vae import ACTIVATIONS
 
-MOST_HALVES = 480_000  # weights that are stored as float16, just under a megabyte; a larger net is stored as int10
+MAX_FLOAT16 = 480_000  # weights that are stored as float16, just under a megabyte; a larger net is stored as int10
 
 
 def network_blob(
     net: nn.Module, name: str = "net", dtype: str = "auto", *, n_in: int | None = None, n_out: int | None = None
 ) -> str:
-    """An MLP (vae.mlp, or m2.LabelledMLP with a one-hot y behind its input) for the page, as JSON.
+    """Return an MLP (vae.mlp, or m2.LabelledMLP with a one-hot y after its input) for the page, as JSON.
 
     `dtype` is "float16", "int10" (whole numbers from -511 to 511, each row of weights with a scale of its own) or
     "auto", which takes int10 for nets of more than 480,000 weights. Raises TypeError for any other net, ValueError
-    for weights that are not finite, for layers that do not fit, and for other sizes than `n_in` and `n_out`, if given.
+    for weights that are not finite, for layers that do not fit, and for sizes other than `n_in` and `n_out`, if given.
     """
     layers = _layers(net, name)
-    takes, gives = layers[0][0].shape[1], layers[-1][0].shape[0]
-    wanted = (takes if n_in is None else n_in, gives if n_out is None else n_out)
-    if (takes, gives) != wanted:
-        told = f"must take {wanted[0]} numbers and give {wanted[1]}; it takes {takes} and gives {gives}"
-        raise ValueError(f"{name} {told}.")
+    d_in, d_out = layers[0][0].shape[1], layers[-1][0].shape[0]
+    expected = (n_in or d_in, n_out or d_out)
+    if (d_in, d_out) != expected:
+        raise ValueError(f"{name} must map {expected[0]} numbers to {expected[1]}; got a net from {d_in} to {d_out}.")
     if dtype == "auto":
         n_weights = sum(weight.size for weight, _, _ in layers)
-        dtype = "float16" if n_weights <= MOST_HALVES else "int10"
+        dtype = "float16" if n_weights <= MAX_FLOAT16 else "int10"
     if dtype not in ("float16", "int10"):
         raise ValueError(f"dtype must be 'auto', 'float16' or 'int10'; got {dtype!r}.")
     packed = []
     for weight, bias, activation in layers:
-        layer = dict(bias=part(bias.astype("<f2")), activation=activation)
+        layer = dict(bias=pack(bias.astype("<f2")), activation=activation)
         if dtype == "int10":
             scale = np.maximum((np.abs(weight).max(1) / 511).astype("<f2"), np.float16(6e-8))  # the least float16
             whole = np.rint(weight / scale[:, None].astype(np.float32)).clip(-511, 511).astype(np.int16).ravel()
-            layer |= dict(weight=part(_tens(whole), "int10"), scale=part(scale))
+            layer |= dict(weight=pack(_pack_int10(whole), "int10"), scale=pack(scale))
         else:
-            layer |= dict(weight=part(weight.astype("<f2")))
+            layer |= dict(weight=pack(weight.astype("<f2")))
         packed.append(layer)
-    return json.dumps(dict(n_in=takes, layers=packed))
+    return json.dumps(dict(n_in=d_in, layers=packed))
 
 
 def read_network(blob: str) -> nn.Sequential:
-    """The net as the page will have it, with its rounded weights."""
+    """Return the net as the page will have it, with its rounded weights."""
     modules: list[nn.Module] = []
     for layer in json.loads(blob)["layers"]:
-        bias, weight = _numbers(layer["bias"]), _numbers(layer["weight"])
-        scale = _numbers(layer["scale"]) if "scale" in layer else torch.ones(len(bias))
+        bias, weight = _unpack(layer["bias"]), _unpack(layer["weight"])
+        scale = _unpack(layer["scale"]) if "scale" in layer else torch.ones(len(bias))
         n_in = modules[-2].out_features if modules else json.loads(blob)["n_in"]
         linear = nn.Linear(n_in, len(bias))
         linear.weight.data = weight[: n_in * len(bias)].reshape(len(bias), n_in) * scale[:, None]
@@ -63,34 +63,32 @@ def read_network(blob: str) -> nn.Sequential:
     return nn.Sequential(*modules)
 
 
-def images_blob(images: Tensor) -> str:
-    """Images (N, D), uint8, for the page, as JSON."""
-    if images.ndim != 2 or images.dtype != torch.uint8 or len(images) == 0:
-        raise ValueError(f"images must be uint8, shape (N, D); got {images.dtype}, shape {tuple(images.shape)}.")
-    return json.dumps(dict(n=len(images), pixels=part(images.cpu().numpy())))
+def images_blob(images: UInt8[Tensor, "N D"]) -> str:
+    """Return images for the page, as JSON."""
+    return json.dumps(dict(n=len(images), pixels=pack(images.cpu().numpy())))
 
 
 def blob_id(blob: str) -> str:
-    """The name of a blob, from its content: explorers with the same net share one."""
+    """Return the name of a blob, made from its content: explorers with the same net share one."""
     return hashlib.sha256(blob.encode()).hexdigest()[:20]
 
 
-def part(numbers: np.ndarray, kind: str | None = None) -> dict:
-    """An array as base64 of its bytes with their Adler-32 sum, by which the page knows a damaged one."""
+def pack(numbers: np.ndarray, kind: str | None = None) -> dict:
+    """Return an array as base64 of its bytes with their Adler-32 sum, by which the page knows a damaged one."""
     contents = np.ascontiguousarray(numbers).tobytes()
     kind = kind or numbers.dtype.name
     return dict(kind=kind, bytes=base64.b64encode(contents).decode(), sum=zlib.adler32(contents))
 
 
-def _tens(whole: np.ndarray) -> np.ndarray:
-    """Ten-bit numbers as bytes: the upper eight bits of each, then the lower two, four numbers to a byte."""
+def _pack_int10(whole: np.ndarray) -> np.ndarray:
+    """Return ten-bit numbers as bytes: the upper eight bits of each, then the lower two, four numbers to a byte."""
     whole = np.pad(whole, (0, -len(whole) % 4))
     low = (whole & 3).reshape(-1, 4) << np.array([0, 2, 4, 6])
     return np.concatenate([(whole >> 2).astype(np.int8).view(np.uint8), low.sum(1).astype(np.uint8)])
 
 
 def _layers(net: nn.Module, name: str) -> list[tuple[np.ndarray, np.ndarray, str]]:
-    """(weights, bias, name of the activation behind it) of every layer."""
+    """Return (weights, bias, name of the activation behind it) of every layer."""
     if not isinstance(net, LabelledMLP | nn.Sequential):
         raise TypeError(f"{name} must be an MLP, an nn.Sequential; got {type(net).__name__}. Pass decode= for others.")
     modules = [net.first, *net.rest] if isinstance(net, LabelledMLP) else list(net)
@@ -108,8 +106,8 @@ def _layers(net: nn.Module, name: str) -> list[tuple[np.ndarray, np.ndarray, str
     ]
     for number, (before, after) in enumerate(pairwise(weights), start=2):
         if after.shape[1] != before.shape[0]:
-            told = f"takes {after.shape[1]} numbers; layer {number - 1} gives {before.shape[0]}"
-            raise ValueError(f"Layer {number} of {name} {told}.")
+            sizes = f"takes {after.shape[1]} numbers; layer {number - 1} gives {before.shape[0]}"
+            raise ValueError(f"layer {number} of {name} {sizes}.")
     for number, pair in enumerate(zip(weights, biases, strict=True), start=1):
         if not all(numbers.half().isfinite().all() for numbers in pair):
             raise ValueError(f"{name} has weights in layer {number} that are NaN or too large for float16.")
@@ -118,11 +116,11 @@ def _layers(net: nn.Module, name: str) -> list[tuple[np.ndarray, np.ndarray, str
 
 
 def _is_other_softplus(module: nn.Module) -> bool:
-    """Whether it is one that the page would not compute; beyond a threshold of 20 softplus(x) is x to a float32."""
+    """Return whether the page would compute another; beyond a threshold of 20 softplus(x) is x to a float32."""
     return isinstance(module, nn.Softplus) and (module.beta != 1 or module.threshold < 20)
 
 
-def _numbers(packed: dict) -> Tensor:
+def _unpack(packed: dict) -> Tensor:
     contents = base64.b64decode(packed["bytes"])
     if packed["kind"] == "float16":
         return torch.from_numpy(np.frombuffer(contents, "<f2").astype(np.float32))

@@ -1,13 +1,14 @@
-"""One z in the dress of every class: sliders over a row of ten digits."""
+"""One z as every class: sliders over a row of ten digits."""
 
 import torch
-from torch import Tensor
+from jaxtyping import Float, Shaped
+from torch import Tensor, nn
 
 from .. import evaluate
-from ..checks import typed
 from ..data import Digits, binarize
 from ..figures import Picture, digit_grid
 from ..m2 import M2
+from ..seeds import seeded
 from ..vae import VAE
 from .base import LIMIT, Explorer, Latents, device_of, frozen
 from .blobs import network_blob
@@ -19,21 +20,20 @@ FIRST = 5  # sliders in the open; the others are folded away
 class ClassesExplorer(Explorer):
     """One z, decoded as every class by a VAE that is given labels (d_y classes) or by an M2.
 
-    `z` holds one float a latent, at first zeros. With digits, whose test images have the labels, the latents with the
-    largest KL have the first sliders. Raises ValueError for a model that takes no class or makes no pixels.
+    `z` holds one float per latent, at first zeros. With labelled digits, the latents with the largest KL on the test
+    images have the first sliders. Raises ValueError for a model that takes no class or makes no pixels.
     """
 
     z = Latents().tag(sync=True, value=True)
 
-    @typed
-    def __init__(self, model: VAE | M2, digits: Digits | None = None, *, live: bool | None = None) -> None:
-        self.n_classes, self.d_z = n_classes(model), model.d_z
-        if isinstance(model, M2) and model.likelihood != "bernoulli":
-            raise ValueError(f"model must be an M2 of pixels, with likelihood 'bernoulli'; got {model.likelihood!r}.")
+    def __init__(self, model: nn.Module, digits: Digits | None = None, *, live: bool | None = None) -> None:
         self.model = frozen(model)
+        self.n_classes, self.d_z = n_classes(self.model), self.model.d_z
+        if isinstance(self.model, M2):
+            check_pixels(self.model)
         settings = dict(d_z=self.d_z, n_classes=self.n_classes, limit=LIMIT, first=FIRST)
-        blobs = dict(decoder=network_blob(model.decoder, "decoder", n_in=self.d_z + self.n_classes, n_out=D_X))
-        settings |= labelled_kl(model, digits)
+        blobs = dict(decoder=network_blob(self.model.decoder, "decoder", n_in=self.d_z + self.n_classes, n_out=D_X))
+        settings |= labelled_kl(self.model, digits)
         super().__init__("One z as every class", settings, blobs, live, kind="classes", z=[0.0] * self.d_z)
 
     def static(self) -> Picture:
@@ -49,37 +49,42 @@ class ClassesExplorer(Explorer):
         )
 
 
-def n_classes(model: VAE | M2) -> int:
-    """How many classes the decoder can be asked for; ValueError where it takes none."""
-    found = model.n_classes if isinstance(model, M2) else getattr(model, "d_y", 0)
-    if not isinstance(model, VAE | M2) or found < 2:
-        raise ValueError(f"model must be a VAE with d_y classes or an M2; got {type(model).__name__} with d_y={found}.")
-    return found
+def n_classes(model: nn.Module) -> int:
+    """Return how many classes the decoder can be asked for; raise ValueError if it takes none."""
+    n = model.n_classes if isinstance(model, M2) else model.d_y if isinstance(model, VAE) else 0
+    if n < 2:
+        raise ValueError(f"model must be a VAE with d_y classes or an M2; got {type(model).__name__} with d_y={n}.")
+    return n
+
+
+def check_pixels(model: M2) -> None:
+    if model.likelihood != "bernoulli":
+        raise ValueError(f"model must be an M2 of pixels, with likelihood 'bernoulli'; got {model.likelihood!r}.")
 
 
 @torch.no_grad()
-def as_every_class(model: VAE | M2, z: Tensor) -> Tensor:
-    """The mean pictures of styles z (B, Z) as all K classes, (B, K, D), on the CPU."""
+def as_every_class(model: VAE | M2, z: Float[Tensor, "B Z"]) -> Float[Tensor, "B K D"]:
+    """Return the mean pictures of styles z as all K classes, on the CPU."""
     device, k = device_of(model), n_classes(model)
     y = torch.arange(k, device=device).repeat(len(z))
     return model.decode(z.to(device).repeat_interleave(k, 0), y).mean.unflatten(0, (-1, k)).cpu()
 
 
 def labelled_kl(model: VAE | M2, digits: Digits | None) -> dict:
-    """settings `order` and `kl` of a model that is given labels; without digits, the latents as they come."""
+    """Return the settings `order` and `kl` of a model that is given labels; without digits, in their own order."""
     if digits is None:
         return dict(order=list(range(model.d_z)), kl=[])
     return by_kl(model, sample_bits(digits.x_test[:1000]), digits.y_test[:1000])
 
 
-def sample_bits(images: Tensor) -> Tensor:
-    """Bits of images, the same at every call, so that equal models give equal explorers."""
-    with evaluate.seeded(0, images.device):
+def sample_bits(images: Shaped[Tensor, "N D"]) -> Float[Tensor, "N D"]:
+    """Return bits of images, the same at every call, so that equal models give equal explorers."""
+    with seeded(0, images.device):
         return binarize(images)
 
 
-def by_kl(model: VAE | M2, x: Tensor, y: Tensor | None = None) -> dict:
-    """The latents, that with the largest mean KL over pictures x with conditions y first, and the KLs in nats."""
+def by_kl(model: VAE | M2, x: Float[Tensor, "N D"], y: Shaped[Tensor, "N *Y"] | None = None) -> dict:
+    """Return the latents, largest mean KL over pictures x with conditions y first, and the KLs in nats."""
     device = device_of(model)
     kl = evaluate.kl_per_dimension(model, x.to(device), None if y is None else y.to(device))
     if not kl.isfinite().all():

@@ -1,11 +1,14 @@
 """The completer: a part of a digit is given, a conditional VAE makes up the rest."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import torch
 import traitlets
-from torch import Tensor
+from jaxtyping import Float
+from torch import Tensor, nn
 
-from ..checks import typed
 from ..data import Digits
 from ..figures import Picture, axes, picture
 from ..splits import pixel_split
@@ -28,39 +31,42 @@ N_DRAWS = 6
 class CompletionExplorer(DigitPad):
     """The given part of a digit, drawn or picked, and how conditional VAEs go on with it.
 
-    `models` names one VAE for each part as splits.pixel_split does: of the pixels to predict, x, with the bits given as
-    its condition y. `regressors`, of the same names, show their one answer beside it. `given` is the part in use, `z`
-    the latents of the large picture, at first zeros, and `draws` those of the six small ones, drawn from the prior
-    and held within the sliders. Raises ValueError for models that do not fit their part, or that differ in d_z.
+    `models` has one VAE for each part, named as in splits.pixel_split: of the pixels to predict, x, with the given bits
+    as its condition y. `regressors`, with the same names, show their one answer next to it. `given` is the part in
+    use, `z` the latents of the large picture, at first zeros, and `draws` those of the six small ones, drawn from the
+    prior and clipped to the sliders. Raises ValueError for models that do not fit their part, or that differ in d_z.
     """
 
     given = traitlets.Unicode().tag(sync=True, value=True)
     z = Latents().tag(sync=True, value=True)
     draws = traitlets.TraitType().tag(sync=True, value=True)
 
-    @typed
     def __init__(
         self,
-        models: dict[str, VAE],
+        models: Mapping[str, nn.Module],
         digits: Digits,
         *,
-        regressors: dict[str, Regressor] | None = None,
+        regressors: Mapping[str, nn.Module] | None = None,
         live: bool | None = None,
     ) -> None:
-        _check(models, regressors or {})
-        self.models = {name: frozen(model) for name, model in models.items()}
-        self.regressors = {name: frozen(net) for name, net in (regressors or {}).items()}
-        self.d_z = next(iter(models.values())).d_z
+        self.models = _checked("models", VAE, models)
+        self.regressors = _checked("regressors", Regressor, regressors or {})
+        if stray := set(self.regressors) - set(self.models):
+            raise ValueError(f"regressors must have names of models; got {sorted(stray)} as well.")
+        if len(sizes := {model.d_z for model in self.models.values()}) != 1:
+            raise ValueError(f"models must be VAEs with one number of latents; got {sorted(sizes)}.")
+        (self.d_z,) = sizes
         parts, blobs, bits = [], {}, sample_bits(digits.x_test[:1000])
-        for name, model in models.items():
+        for name, model in self.models.items():
             given, others = pixel_split(name)
             parts.append(dict(name=name, words=WORDS[name], given=given.tolist()))
             parts[-1] |= by_kl(model, bits[:, others.to(bits.device)], bits[:, given.to(bits.device)])
-            sizes = dict(n_in=self.d_z + model.d_y, n_out=model.d_x)
-            blobs[f"decoder ({name})"] = network_blob(model.decoder, "decoder", **sizes)
+            blobs[f"decoder ({name})"] = network_blob(
+                model.decoder, "decoder", n_in=self.d_z + model.d_y, n_out=model.d_x
+            )
             if name in self.regressors:
-                sizes = dict(n_in=model.d_y, n_out=model.d_x)
-                blobs[f"regressor ({name})"] = network_blob(self.regressors[name].net, "regressor", **sizes)
+                net = self.regressors[name].net
+                blobs[f"regressor ({name})"] = network_blob(net, "regressor", n_in=model.d_y, n_out=model.d_x)
         settings = dict(d_z=self.d_z, limit=LIMIT, first=FIRST, parts=parts, green=GREEN)
         noise = torch.randn(N_DRAWS, self.d_z, generator=torch.Generator().manual_seed(0)).clamp(-LIMIT, LIMIT)
         draws = [[round(v, 2) for v in row] for row in noise.tolist()]
@@ -68,34 +74,34 @@ class CompletionExplorer(DigitPad):
         super().__init__("Completing a picture", digits, settings, blobs, live, **state)
 
     @traitlets.validate("draws")
-    def _six(self, proposal) -> list[list[float]]:
+    def _check_draws(self, proposal: Any) -> list[list[float]]:
         value = proposal["value"]
-        if not isinstance(value, list | tuple | Tensor) or len(value) != N_DRAWS:
+        if not isinstance(value, list | tuple | Tensor | np.ndarray) or len(value) != N_DRAWS:
             raise traitlets.TraitError(f"draws must be {N_DRAWS} rows of {self.d_z} numbers; got {value!r}.")
         return [numbers(row, self.d_z, f"draws[{k}]") for k, row in enumerate(value)]
 
     @traitlets.validate("given")
-    def _known(self, proposal) -> str:
+    def _check_given(self, proposal: Any) -> str:
         if proposal["value"] not in self.models:
             names = ", ".join(map(repr, self.models))
             raise traitlets.TraitError(f"given must be one of {names}; got {proposal['value']!r}.")
         return proposal["value"]
 
     @property
-    def y(self) -> Tensor:
-        """The bits given, (1, d_y), in the order of pixel_split."""
+    def y(self) -> Float[Tensor, "1 Y"]:
+        """The given bits, in the order of pixel_split."""
         return self.bits[:, pixel_split(self.given)[0]]
 
     @torch.no_grad()
-    def completions(self, z: Tensor) -> Tensor:
-        """The given bits with the mean of the other pixels at each z (B, Z): whole pictures (B, 784), on the CPU."""
+    def completions(self, z: Float[Tensor, "B Z"]) -> Float[Tensor, "B 784"]:
+        """Return the given bits with the mean of the other pixels at each z: whole pictures, on the CPU."""
         model = self.models[self.given]
         device = device_of(model)
         x = model.decode(z.to(device), self.y.expand(len(z), -1).to(device)).mean.cpu()
         return self._picture_of(x)
 
     def static(self) -> Picture:
-        """What is given, the completion at z, the six draws, the regressor's answer, and the digit."""
+        """Return what is given, the completion at z, the six draws, the regressor's answer, and the digit."""
         pictures = [self._picture_of(torch.zeros(1, len(pixel_split(self.given)[1])))]
         pictures += [self.completions(torch.tensor([self.z])), self.completions(torch.tensor(self.draws))]
         letters = ["$y$", "$z$", *"a" * N_DRAWS]
@@ -117,14 +123,14 @@ class CompletionExplorer(DigitPad):
             f"{N_DRAWS} draws of z from the prior (a){'; the regressor (b)' * ('b' in letters)}; the digit (c)",
         )
 
-    def _picture_of(self, x: Tensor) -> Tensor:
+    def _picture_of(self, x: Float[Tensor, "B X"]) -> Float[Tensor, "B 784"]:
         given, others = pixel_split(self.given)
         pictures = torch.empty(len(x), D_X)
         pictures[:, given], pictures[:, others] = self.y, x
         return pictures
 
-    def _tinted(self, pictures: Tensor) -> np.ndarray:
-        """RGB images (N, 28, 28, 3) of pictures (N, 784), given pixels in green."""
+    def _tinted(self, pictures: Float[Tensor, "N 784"]) -> np.ndarray:
+        """Return RGB images (N, 28, 28, 3), given pixels in green."""
         pictures = pictures[..., None]
         images, (paper, ink) = (1 - pictures).repeat(1, 1, 3), (torch.tensor(c) / 255 for c in GREEN)
         bits = pictures[:, (given := pixel_split(self.given)[0])]
@@ -132,17 +138,14 @@ class CompletionExplorer(DigitPad):
         return images.unflatten(1, (28, 28)).clamp(0, 1).numpy()
 
 
-def _check(models: dict[str, VAE], regressors: dict[str, Regressor]) -> None:
-    if not models:
-        raise ValueError("models must name at least one conditional VAE; got none.")
-    if stray := set(regressors) - set(models):
-        raise ValueError(f"regressors must have names of models; got {', '.join(map(repr, sorted(stray)))} as well.")
-    for kind, nets in (("models", models), ("regressors", regressors)):
-        for name, net in nets.items():
-            d_y, d_x = (len(pixels) for pixels in pixel_split(name))
-            if (net.d_x, net.d_y) != (d_x, d_y):
-                raise ValueError(
-                    f"{kind}[{name!r}] must predict {d_x} pixels from {d_y}; got d_x={net.d_x} and d_y={net.d_y}."
-                )
-    if len(sizes := {model.d_z for model in models.values()}) > 1:
-        raise ValueError(f"models must have one number of latents; got {', '.join(map(str, sorted(sizes)))}.")
+def _checked(argument: str, kind: type[nn.Module], nets: Mapping[str, nn.Module]) -> dict:
+    """Return the explorer's copies of nets that predict the other pixels from the part that each is named after."""
+    copies = {name: frozen(net) for name, net in nets.items()}
+    for name, net in copies.items():
+        if not isinstance(net, kind):
+            raise TypeError(f"{argument}[{name!r}] must be a {kind.__name__}; got {type(net).__name__}.")
+        d_y, d_x = (len(pixels) for pixels in pixel_split(name))
+        if (net.d_x, net.d_y) != (d_x, d_y):
+            found = f"d_x={net.d_x} and d_y={net.d_y}"
+            raise ValueError(f"{argument}[{name!r}] must predict {d_x} pixels from {d_y}; got {found}.")
+    return copies

@@ -1,27 +1,28 @@
-"""Where explorers get a digit: drawn by the reader, or one of a few test digits; and its bits."""
+"""Where explorers get a digit, drawn by the reader or one of a few test digits, and its bits."""
 
 import base64
-import binascii
+from typing import Any
 
 import torch
 import traitlets
-from torch import Tensor
+from jaxtyping import Float, Int64, UInt8
+from torch import Tensor, nn
 
 from ..data import Digits
 from ..vae import VAE
-from .base import Explorer
+from .base import Explorer, frozen
 from .blobs import images_blob
 
 D_X = 784  # 28 x 28 pixels, row by row from above
-EACH = 6  # test digits of each class that the page has
+PER_CLASS = 6  # test digits of each class that the page has
 THRESHOLDS = torch.randint(0, 255, (D_X,), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
 
 
-def bits_of(images: Tensor) -> Tensor:
-    """uint8 images (..., 784) as float bits, the same in Python and in the page, always on the CPU.
+def bits_of(images: UInt8[Tensor, "*B 784"]) -> Float[Tensor, "*B 784"]:
+    """Return images as bits on the CPU, the same in Python and in the page.
 
     The rule is data.binarize's: a pixel is 1 where it exceeds a threshold of 0 to 254, so with probability grey / 255.
-    Only the thresholds are drawn once for all, so that both sides have the same bits and a picture keeps its own.
+    But the thresholds are drawn only once, so that both sides have the same bits and a picture keeps its own.
     """
     return (images.cpu() > THRESHOLDS).float()
 
@@ -29,8 +30,7 @@ def bits_of(images: Tensor) -> Tensor:
 class DigitPad(Explorer):
     """An explorer of one digit, which the reader draws or picks; `drawing` holds its 784 grey values as base64.
 
-    `digits` are those from which some test digits are taken; the first of them is there at the start. The page has
-    `labels` and the blob `images` of these, and `thresholds`; js/digits.js says what it makes of them.
+    The page has a few test digits of `digits`, and starts with the first: settings `labels`, blob `images`.
     """
 
     drawing = traitlets.Unicode().tag(sync=True, value=True)
@@ -38,55 +38,56 @@ class DigitPad(Explorer):
     def __init__(
         self, name: str, digits: Digits, settings: dict, blobs: dict[str, str], live: bool | None = None, **values
     ) -> None:
-        self.test_digits, self.labels = some_of_each(digits)
-        settings = dict(labels=self.labels.tolist(), thresholds=_text(THRESHOLDS)) | settings
+        self.test_digits, self.labels = few_of_each(digits)
+        settings = dict(labels=self.labels.tolist(), thresholds=base64_of(THRESHOLDS)) | settings
         blobs = dict(images=images_blob(self.test_digits)) | blobs
-        super().__init__(name, settings, blobs, live, **(dict(drawing=_text(self.test_digits[0])) | values))
+        super().__init__(name, settings, blobs, live, **(dict(drawing=base64_of(self.test_digits[0])) | values))
 
     @property
-    def image(self) -> Tensor:
-        """The digit: uint8 (784,), 0 for paper and 255 for ink; all 0 if nothing is drawn."""
+    def image(self) -> UInt8[Tensor, "784"]:
+        """The digit: 0 for paper and 255 for ink; all 0 if nothing is drawn."""
         return torch.tensor(list(base64.b64decode(self.drawing)), dtype=torch.uint8)
 
     @image.setter
     def image(self, value: Tensor) -> None:
-        if not torch.is_tensor(value) or value.dtype != torch.uint8 or value.shape != (D_X,):
-            got = f"{value.dtype}, shape {tuple(value.shape)}" if torch.is_tensor(value) else type(value).__name__
-            raise traitlets.TraitError(f"image must be a uint8 tensor of shape ({D_X},); got {got}.")
-        self.drawing = _text(value)
+        if value.dtype != torch.uint8 or value.shape != (D_X,):
+            found = f"{value.dtype}, shape {tuple(value.shape)}"
+            raise traitlets.TraitError(f"image must be a uint8 tensor of shape ({D_X},); got {found}.")
+        self.drawing = base64_of(value)
 
     @property
-    def bits(self) -> Tensor:
-        """What the net sees of the digit: float (1, 784) of 0 and 1, the page's own."""
+    def bits(self) -> Float[Tensor, "1 784"]:
+        """What the net sees of the digit: the page's own bits."""
         return bits_of(self.image[None])
 
     @traitlets.validate("drawing")
-    def _whole(self, proposal) -> str:
+    def _check_drawing(self, proposal: Any) -> str:
         try:
-            n = len(base64.b64decode(proposal["value"], validate=True))
-        except (binascii.Error, ValueError):
-            raise traitlets.TraitError(
-                f"drawing must be {D_X} bytes as base64; got other text, of length {len(proposal['value'])}."
-            ) from None
-        if n != D_X:
-            raise traitlets.TraitError(f"drawing must be {D_X} bytes as base64; got {n} bytes.")
+            n_bytes = len(base64.b64decode(proposal["value"], validate=True))
+        except ValueError:
+            n_bytes = None
+        if n_bytes != D_X:
+            found = "other text" if n_bytes is None else f"{n_bytes} bytes"
+            raise traitlets.TraitError(f"drawing must be {D_X} bytes as base64; got {found}.")
         return proposal["value"]
 
 
-def some_of_each(digits: Digits) -> tuple[Tensor, Tensor]:
-    """The first few test digits of each class, in their own order, (N, 784), and their labels, (N,); on the CPU."""
+def few_of_each(digits: Digits) -> tuple[UInt8[Tensor, "N D"], Int64[Tensor, " N"]]:
+    """Return the first few test digits of each class, in their own order, and their labels, on the CPU."""
     labels = digits.y_test
-    rows = torch.cat([(labels == c).nonzero()[:EACH, 0] for c in labels.unique()]).sort().values
+    rows = torch.cat([(labels == c).nonzero()[:PER_CLASS, 0] for c in labels.unique()]).sort().values
     return digits.x_test[rows].cpu(), labels[rows].cpu()
 
 
-def check_vae(model: VAE) -> None:
-    """TypeError for what is no VAE, ValueError for one of other pictures than 28 x 28 or with a condition."""
-    if not isinstance(model, VAE):
-        raise TypeError(f"model must be a VAE; got {type(model).__name__}.")
-    if (model.d_x, model.d_y) != (D_X, 0):
-        raise ValueError(f"model must have d_x={D_X} and d_y=0; got d_x={model.d_x} and d_y={model.d_y}.")
+def frozen_vae(model: nn.Module) -> VAE:
+    """Return the explorer's copy; raise TypeError unless it is a VAE, ValueError unless it is one of 28 x 28 pixels."""
+    copy = frozen(model)
+    if not isinstance(copy, VAE):
+        raise TypeError(f"model must be a VAE; got {type(copy).__name__}.")
+    if (copy.d_x, copy.d_y) != (D_X, 0):
+        raise ValueError(f"model must have d_x={D_X} and d_y=0; got d_x={copy.d_x} and d_y={copy.d_y}.")
+    return copy
 
 
-def _text(pixels: Tensor) -> str:
+def base64_of(pixels: UInt8[Tensor, " D"]) -> str:
     return base64.b64encode(pixels.cpu().numpy().tobytes()).decode()

@@ -1,44 +1,46 @@
-"""The latent explorer: a decoder under the hand."""
+"""The latent explorer: sliders over a decoder."""
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import traitlets
-from torch import Tensor
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
 
 from .. import evaluate
-from ..checks import check_at_least, typed
+from ..checks import check_at_least
 from ..data import Digits
 from ..figures import Picture, digit_grid
+from ..seeds import seeded
 from ..vae import VAE
-from .base import LIMIT, Explorer, Latents, device_of, frozen
-from .blobs import images_blob, network_blob, part, read_network
+from .base import LIMIT, Explorer, Latents, device_of
+from .blobs import images_blob, network_blob, pack, read_network
 from .classes import by_kl, sample_bits
-from .digits import D_X, check_vae
+from .digits import D_X, frozen_vae
 
 RADIUS = math.sqrt(-2 * math.log(0.01))  # outside this circle lies a hundredth of N(0, I) in two dimensions
 STEPS = 15  # of a precomputed grid, along a latent
-MOST = 8  # sliders, where no latent is active
+MAX_SLIDERS = 8  # where no latent is active
 
 
 class LatentExplorer(Explorer):
     """Sliders for the latents of a VAE, their plane where there are two, and walks between the codes of test digits.
 
-    `z` holds one float a latent, at first zeros. A VAE's decoder runs in the page. For any other model give `decode`,
-    a function from z (B, d_z) to pictures (B, 784) in [0, 1], and `d_z`: then the kernel decodes, and a page without
-    one shows the nearest picture of a grid over the first two latents. Of more than two latents only the active ones
-    have sliders, those with the largest KL first. Raises ValueError for a VAE of other pictures than 28 x 28 or with
-    d_y > 0, and for what `decode` must not give, now or as z moves; TypeError for another model.
+    `z` holds one float per latent, at first zeros. `model` is a VAE, whose decoder runs in the page. For any other
+    model give `decode`, a function from z (B, d_z) to pictures (B, 784) in [0, 1], and `d_z`: then the kernel decodes,
+    and a page without one shows the nearest picture of a grid over the first two latents. Of more than two latents
+    only the active ones have sliders, largest KL first. Raises TypeError for another model, ValueError for a VAE of
+    pictures other than 28 x 28 or with d_y > 0 and, now or as z moves, if `decode` returns anything else.
     """
 
     z = Latents().tag(sync=True, value=True)
     picture = traitlets.Dict(allow_none=True, default_value=None).tag(sync=True)  # the kernel's: its z and its pixels
 
-    @typed
     def __init__(
         self,
-        model: VAE | None = None,
+        model: nn.Module | None = None,
         digits: Digits | None = None,
         *,
         decode: Callable[[Tensor], Tensor] | None = None,
@@ -47,18 +49,16 @@ class LatentExplorer(Explorer):
     ) -> None:
         if (model is None) == (decode is None) or (decode is None) != (d_z is None):
             raise ValueError("LatentExplorer takes either a model, or decode and d_z.")
-        if model is not None:
-            check_vae(model)
-            model = frozen(model)
-        else:
+        vae = None if model is None else frozen_vae(model)
+        if vae is None:
             check_at_least(1, d_z=d_z)
-        self.d_z = int(d_z or model.d_z)
-        self.decode = decode or (lambda z: model.decode(z.to(device_of(model))).mean)
+        self.d_z = int(d_z or vae.d_z)
+        self.decode = decode or (lambda z: vae.decode(z.to(device_of(vae))).mean)
         settings = dict(d_z=self.d_z, limit=LIMIT, radius=RADIUS, order=list(range(self.d_z)), kl=[], note="")
-        settings |= _test_digits(model, digits) if model and digits else dict(codes=[], labels=[])
-        if model is not None:
-            blobs = dict(decoder=network_blob(model.decoder, "decoder", n_in=self.d_z, n_out=D_X))
-            notes = rounding(model, blobs["decoder"]), settings["note"]
+        settings |= _test_digits(vae, digits) if vae and digits else dict(codes=[], labels=[])
+        if vae is not None:
+            blobs = dict(decoder=network_blob(vae.decoder, "decoder", n_in=self.d_z, n_out=D_X))
+            notes = rounding(vae, blobs["decoder"]), settings["note"]
             settings |= dict(note=" ".join(filter(None, notes)))
         else:
             blobs = dict(grid=images_blob(self._pixels(_grid(self.d_z, STEPS))))
@@ -73,7 +73,7 @@ class LatentExplorer(Explorer):
             self._answer()
 
     def static(self) -> Picture:
-        """The decoded plane, or what each of the first latents does on its own."""
+        """Return the decoded plane, or what each of the first latents does on its own."""
         if self.d_z == 2:
             return digit_grid(
                 self._pixels(_grid(2, 11)),
@@ -97,20 +97,20 @@ class LatentExplorer(Explorer):
         )
 
     @torch.no_grad()
-    def _pixels(self, z: Tensor) -> Tensor:
+    def _pixels(self, z: Float[Tensor, "B Z"]) -> UInt8[Tensor, "B 784"]:
         pictures = self.decode(z)
-        if problem := _problem(pictures, len(z)):
-            raise ValueError(f"decode must give pictures (B, {D_X}) in [0, 1] for z (B, {self.d_z}); got {problem}.")
+        if fault := _fault(pictures, len(z)):
+            raise ValueError(f"decode must return pictures (B, {D_X}) in [0, 1] for z (B, {self.d_z}); got {fault}.")
         return (255 * pictures.cpu().float()).round().to(torch.uint8)
 
     def _answer(self) -> None:
         pixels = self._pixels(torch.tensor([self.z], dtype=torch.float32))
-        self.picture = dict(z=self.z, pixels=part(pixels.numpy()))
+        self.picture = dict(z=self.z, pixels=pack(pixels.numpy()))
 
 
 @torch.no_grad()
 def _test_digits(model: VAE, digits: Digits) -> dict:
-    """Codes and labels of some test digits, and the latents active on all of them, those with the largest KL first."""
+    """Return codes and labels of a few test digits, and the latents active on all test digits, largest KL first."""
     x = sample_bits(digits.x_test).to(device_of(model))
     settings = by_kl(model, x) | dict(note="")
     active, codes = evaluate.active_units(model, x).cpu(), model.encode(x[:150]).mean.cpu()
@@ -122,25 +122,25 @@ def _test_digits(model: VAE, digits: Digits) -> dict:
         settings["order"] = [j for j in settings["order"] if active[j]]
         codes = codes[:30] * active  # many numbers each: fewer of them
     else:
-        settings["order"], codes = settings["order"][:MOST], codes[:0]  # there is nowhere to walk
+        settings["order"], codes = settings["order"][:MAX_SLIDERS], codes[:0]  # there is nowhere to walk
     codes = [[round(v, 3) for v in code] for code in codes.tolist()]
     return settings | dict(codes=codes, labels=digits.y_test[: len(codes)].tolist())
 
 
 @torch.no_grad()
 def rounding(model: VAE, blob: str) -> str:
-    """How far ten-bit weights move the decoder's pixels, over draws from the prior; empty for weights in float16."""
+    """Say how far ten-bit weights move the decoder's pixels, over draws from the prior; empty for float16."""
     if '"int10"' not in blob:
         return ""
-    with evaluate.seeded(0):
+    with seeded(0):
         z = torch.randn(1000, model.d_z)
     exact = model.decode(z.to(device_of(model))).mean.cpu()
     error = (torch.sigmoid(read_network(blob)(z)) - exact).abs().max()
     return f"The decoder's rounding moves a pixel by {error:.3f} at most, over 1,000 draws from the prior."
 
 
-def _grid(d_z: int, n: int) -> Tensor:
-    """Points of the plane of the first two latents, row by row from above, the other latents 0: (n * n, d_z)."""
+def _grid(d_z: int, n: int) -> Float[Tensor, "N Z"]:
+    """Return n * n points of the plane of the first two latents, row by row from above; the other latents are 0."""
     line = torch.linspace(-LIMIT, LIMIT, n)
     z = torch.zeros(n * n, d_z)
     z[:, 0] = line.repeat(n)
@@ -149,8 +149,8 @@ def _grid(d_z: int, n: int) -> Tensor:
     return z
 
 
-def _problem(pictures, n: int) -> str | None:
-    """What came in the place of n pictures, if they are none."""
+def _fault(pictures: Any, n: int) -> str | None:
+    """Say what is wrong with n pictures; None for nothing."""
     if not torch.is_tensor(pictures):
         return type(pictures).__name__
     if pictures.shape != (n, D_X):

@@ -1,86 +1,33 @@
-// One explorer in its host: a widget with a kernel, or a fragment of HTML with none. Each kind of explorer is a function
-// of a View and stands in KINDS; it sees no difference between the hosts.
+// @ts-check
+// One explorer in its host: a widget with a kernel, or a fragment of HTML without one. A kind of explorer sees no
+// difference between the two.
 
-const KINDS = {};
-const ROOM = {}; // about how many em high a kind is, in a narrow page and in a wide one
+import { make } from "./controls.js";
+import { KINDS } from "./kinds.js";
+import { View } from "./view.js";
 
-class View {
-  constructor(model, root, load) {
-    Object.assign(this, { model, root, load, settings: model.get("settings"), cleanups: [] });
-    this.status = make("p", { class: "vae-status", role: "status" });
-  }
-
-  get(name) { return this.model.get(name); }
-
-  // One value, or several in an object: they go to the kernel together.
-  set(name, value) {
-    const values = typeof name === "string" ? { [name]: value } : name;
-    for (const [each, one] of Object.entries(values)) this.model.set(each, one);
-    this.model.save_changes();
-  }
-
-  // Calls `draw` now, and once after each event that has changed any of the named values.
-  watch(names, draw) {
-    let waiting = false, ended = false;
-    const later = () => {
-      if (waiting) return;
-      waiting = true;
-      queueMicrotask(() => { // when all values of the event are set; the next frame then shows it
-        waiting = false;
-        if (!ended) this.guard(draw);
-      });
-    };
-    for (const name of names) {
-      this.model.on(`change:${name}`, later);
-      this.cleanups.push(() => this.model.off(`change:${name}`, later));
-    }
-    this.cleanups.push(() => { ended = true; });
-    draw();
-  }
-
-  // What draws or reads may fail: then the sentence of the error stands in the place of the explorer.
-  guard(action) {
-    try { action(); } catch (error) { this.fail(error); }
-  }
-
-  fail(error) {
-    this.end();
-    this.root.replaceChildren(make("p", { class: "vae-trouble", role: "alert" }, error.message));
-    this.root.parentElement?.classList.add("vae-failed");
-  }
-
-  end() {
-    clearTimeout(this.saying);
-    for (const clean of this.cleanups.splice(0)) clean();
-  }
-
-  async blob(role) { return this.load(this.settings.blobs[role], role); }
-
-  async network(role) { return readNetwork(await this.blob(role), role); }
-
-  async images(role = "images") {
-    const blob = await this.blob(role), pixels = readPart(blob.pixels, role), d = pixels.length / blob.n;
-    return Array.from({ length: blob.n }, (_, i) => pixels.subarray(i * d, (i + 1) * d));
-  }
-
-  // For screen readers: what the picture shows, once the hand rests.
-  say(words) {
-    clearTimeout(this.saying);
-    this.saying = setTimeout(() => { this.status.textContent = words; }, 500);
-  }
-}
+/** @import { Load, Model, State } from "./types.d.ts" */
 
 // JupyterLab takes keys as commands of the notebook (arrows, letters) unless the element that has the focus forbids it.
-function keepKeys({ target }) { target.setAttribute("data-lm-suppress-shortcuts", "true"); }
+/** @param {FocusEvent} event */
+function keepKeys({ target }) {
+  /** @type {Element} */ (target).setAttribute("data-lm-suppress-shortcuts", "true");
+}
 
+/** @param {string} name */
 function newRoot(name) {
   return make("div", { class: "vae-live", role: "group", "aria-label": name, onfocusin: keepKeys });
 }
 
-function render({ model, el }) {
+/**
+ * What anywidget calls: one view of a widget, in `el`; what it returns ends the view.
+ * @param {{ model: Model, el: HTMLElement }} widget
+ */
+export function render({ model, el }) {
   const root = newRoot(model.get("settings").name);
   el.append(root);
   const blobs = model.get("blobs");
+  /** @type {Load} */
   const load = async (id, role) => {
     if (!blobs[id]) throw new Error(`The ${role} of this explorer did not arrive; run its cell again.`);
     return JSON.parse(blobs[id]);
@@ -90,10 +37,11 @@ function render({ model, el }) {
   return () => view.ready.then(() => view.end());
 }
 
+/** @param {Model} model @param {HTMLElement} root @param {Load} load */
 function show(model, root, load) {
   const view = new View(model, root, load);
   view.ready = Promise.resolve()
-    .then(() => KINDS[model.get("kind")](view))
+    .then(() => KINDS[model.get("kind")].show(view))
     .then(() => {
       const { note } = view.settings;
       if (note && !view.get("picture")) root.append(make("p", { class: "vae-note" }, note)); // not if a kernel decodes
@@ -104,45 +52,68 @@ function show(model, root, load) {
   return view;
 }
 
-// --- with no kernel ---------------------------------------------------------------------------------------------
+// --- without a kernel ---------------------------------------------------------------------------------------------
 
-class Store { // as much of a widget's model as explorers use
-  constructor(values) { this.values = values; this.handlers = {}; }
+/** @implements {Model} */
+export class Store {
+  /** @type {Record<string, Set<() => void>>} */
+  handlers = {};
 
+  /** @param {State} values */
+  constructor(values) { this.values = values; }
+
+  /** @param {string} name */
   get(name) { return this.values[name]; }
 
+  /** @param {string} name @param {unknown} value */
   set(name, value) {
     this.values[name] = value;
     for (const handle of this.handlers[`change:${name}`] ?? []) handle();
   }
 
+  /** @param {string} event @param {() => void} handle */
   on(event, handle) { (this.handlers[event] ??= new Set()).add(handle); }
 
+  /** @param {string} event @param {() => void} handle */
   off(event, handle) { this.handlers[event]?.delete(handle); }
 
   save_changes() {}
 }
 
+/** @typedef {HTMLElement & { vaecore?: View }} Fragment */
+
+/** @type {{ vaecoreBlobs?: Record<string, string>, vaecoreKnown?: WeakSet<Fragment> }} */
+const shared = /** @type {any} */ (globalThis); // by all scripts of a page
+
+/** @param {ParentNode} root @param {string} selector @returns {Fragment[]} */
+function elements(root, selector) { return [...root.querySelectorAll(selector)].map(e => /** @type {Fragment} */ (e)); }
+
+/** @type {Record<string, Promise<any>>} */
 const fetched = {}; // by content: explorers that share a net wait for the same promise
 
-// A blob stands in the page itself or, where the page has been built, in a script of its own beside it.
+/**
+ * A blob stands in the page itself or, where the page has been built, in a script of its own next to it.
+ * @type {Load}
+ */
 function loadFromPage(id, role) {
   return fetched[id] ??= new Promise((resolve, reject) => {
     const trouble = () => reject(new Error(`The ${role} of this explorer could not be loaded; load the page again.`));
-    const place = [...document.querySelectorAll(".vae-blob")].find(e => e.dataset.id === id);
-    const arrived = text => {
+    const place = elements(document, ".vae-blob").find(e => e.dataset.id === id);
+    const arrived = (/** @type {string} */ text) => {
       try { resolve(JSON.parse(text)); } catch { trouble(); }
     };
     if (!place) return trouble();
     if (!place.dataset.src) return arrived(place.textContent);
     const script = make("script", { src: place.dataset.src });
     script.onerror = trouble;
-    script.onload = () => arrived(globalThis.vaecoreBlobs?.[id]);
+    script.onload = () => arrived(shared.vaecoreBlobs?.[id]);
     document.head.append(script);
   });
 }
 
-function bring(fragment) { // to life; in a page that was saved alive, what had been drawn is in the way
+// Brings one to life. In a page that was saved alive, what had been drawn then is in the way.
+/** @param {Fragment} fragment */
+function bring(fragment) {
   fragment.querySelector(":scope > .vae-live")?.remove();
   fragment.classList.remove("vae-alive", "vae-failed");
   const root = newRoot("Explorer");
@@ -162,26 +133,27 @@ function bring(fragment) { // to life; in a page that was saved alive, what had 
 }
 
 // Until it comes to life an explorer takes the room that it will need: what stands below it should not jump then.
+/** @param {Fragment} fragment */
 function keepRoom(fragment) {
   try {
     const { kind, settings } = JSON.parse(fragment.querySelector(".vae-state").textContent);
-    const [narrow, wide] = ROOM[kind](settings);
+    const [narrow, wide] = KINDS[kind].room(settings);
     fragment.style.minHeight = `calc(${fragment.clientWidth < 510 ? narrow : wide} * max(0.9375rem, 14px))`;
   } catch { /* it arrived damaged, and will say so */ }
 }
 
 // Brings every explorer of the page to life as the reader comes near it.
-function bringAll() {
+export function bringAll() {
   const near = new IntersectionObserver(entries => {
     for (const { isIntersecting, target } of entries) {
       if (!isIntersecting) continue;
       near.unobserve(target);
-      bring(target);
+      bring(/** @type {Fragment} */ (target));
     }
   }, { rootMargin: "100% 0px" });
-  const known = globalThis.vaecoreKnown ??= new WeakSet(); // not a mark in the page: a saved page would keep it
-  for (const fragment of document.querySelectorAll(".vae-explorer")) {
-    for (const said of fragment.querySelectorAll(":scope > .vae-asleep")) said.hidden = true;
+  const known = shared.vaecoreKnown ??= new WeakSet(); // not a mark in the page: a saved page would keep it
+  for (const fragment of elements(document, ".vae-explorer")) {
+    for (const asleep of elements(fragment, ":scope > .vae-asleep")) asleep.hidden = true;
     if (!known.has(fragment)) {
       keepRoom(fragment);
       near.observe(fragment);

@@ -1,0 +1,14 @@
+// @ts-check
+// Every kind of explorer, by the name that Python gives it.
+
+import { analogies } from "./analogies.js";
+import { classes } from "./classes.js";
+import { completion } from "./completion.js";
+import { digit } from "./digit.js";
+import { gap } from "./gap.js";
+import { latent } from "./latent.js";
+
+/** @import { Kind } from "./types.d.ts" */
+
+/** @type {Record<string, Kind<any>>} */
+export const KINDS = { analogies, classes, completion, digit, gap, latent };

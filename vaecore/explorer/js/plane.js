@@ -1,0 +1,107 @@
+// @ts-check
+// A plane of two latents, to look at, to drag on, or to click on.
+
+import { make, makeSvg, minus } from "./controls.js";
+
+/** @import { View } from "./view.js" */
+/** @import { PlaneSettings } from "./types.d.ts" */
+
+/**
+ * Follows a finger, pen or mouse button (the main one) from where it goes down until it goes up.
+ * @param {SVGElement} element
+ * @param {(event: PointerEvent) => void} onDown @param {(event: PointerEvent) => void} onMove
+ */
+export function followPointer(element, onDown, onMove) {
+  let down = false;
+  element.addEventListener("pointerdown", event => {
+    if (!event.isPrimary || event.button !== 0) return;
+    event.preventDefault(); // or the mouse would begin to select text
+    element.setPointerCapture(event.pointerId);
+    down = true;
+    onDown(event);
+  });
+  element.addEventListener("pointermove", event => { if (down && event.isPrimary) onMove(event); });
+  for (const end of ["pointerup", "pointercancel"]) element.addEventListener(end, () => { down = false; });
+}
+
+/** @param {number} index @param {number} x @param {number} y */
+function axisName(index, x, y) {
+  return makeSvg("text", { class: "vae-tick vae-axis", x, y }, "z",
+              makeSvg("tspan", { dy: 3, "font-size": 8 }, String(index)));
+}
+
+/**
+ * Two latents as a plane from -limit to limit: what the decoder makes of it, the prior's circle, codes of test digits,
+ * and the point z that a hand can drag; with `onClick` instead of `onMove`, a plane to click on, where a thumb can scroll.
+ * @param {PlaneSettings & { onMove?: (z: number[]) => void, onClick?: (z: number[]) => void }} options
+ */
+export function plane({ limit, radius, codes, labels, onMove, onClick }) {
+  const size = 320;
+  const at = (/** @type {number} */ v) => (v / limit + 1) * size / 2;
+  const up = (/** @type {number} */ v) => (1 - v / limit) * size / 2;
+  const canvas = make("canvas", { class: "vae-manifold", width: 448, height: 448, "aria-hidden": "true" });
+  const marks = makeSvg("g", { class: "vae-codes" }, ...codes.map(([a, b], i) =>
+    makeSvg("text", { x: at(a).toFixed(1), y: up(b).toFixed(1) }, String(labels[i]))));
+  const path = makeSvg("line", { class: "vae-path" });
+  const over = makeSvg("g", {}); // for what else a kind of explorer shows
+  const point = makeSvg("g", { class: "vae-point" }, makeSvg("circle", { r: 7 }), makeSvg("circle", { r: 1.5 }));
+  const ticks = [-2, 0, 2].flatMap(v => [
+    makeSvg("text", { class: "vae-tick", x: at(v), y: size - 5 }, minus(v, 0)),
+    makeSvg("text", { class: "vae-tick", x: 10, y: up(v) }, v === 0 ? "" : minus(v, 0)),
+  ]);
+  ticks.push(axisName(1, size - 12, size - 6), axisName(2, 12, 10));
+  const svg = makeSvg("svg", { viewBox: `0 0 ${size} ${size}`, role: "img", class: "vae-plane" },
+    makeSvg("circle", { class: "vae-prior", cx: size / 2, cy: size / 2, r: radius / limit * size / 2 }),
+    ...ticks, marks, path, over, point);
+  const placed = (/** @type {MouseEvent} */ event) => {
+    const box = svg.getBoundingClientRect();
+    const clip = (/** @type {number} */ v) => Math.max(-limit, Math.min(limit, v));
+    return [clip(((event.clientX - box.left) / box.width * 2 - 1) * limit),
+            clip((1 - (event.clientY - box.top) / box.height * 2) * limit)].map(v => Math.round(v * 100) / 100);
+  };
+  if (onMove) followPointer(svg, event => onMove(placed(event)), event => onMove(placed(event)));
+  else svg.addEventListener("click", event => onClick(placed(event)));
+  svg.classList.toggle("vae-clicked", !onMove);
+  return {
+    box: make("div", { class: "vae-plane-box" }, canvas, svg),
+    svg, canvas, marks, over, at, up, scale: size / 2 / limit,
+    /** @param {number[]} z @param {string} alt */
+    show([a, b], alt) {
+      point.setAttribute("transform", `translate(${at(a)} ${up(b)})`);
+      svg.setAttribute("aria-label", alt);
+    },
+    /** The line between two points, or none. @param {number[][] | null} ends */
+    showPath(ends) {
+      path.style.display = ends ? "" : "none";
+      if (!ends) return;
+      const [from, to] = ends;
+      const corners = { x1: at(from[0]), y1: up(from[1]), x2: at(to[0]), y2: up(to[1]) };
+      for (const [name, value] of Object.entries(corners)) path.setAttribute(name, String(value));
+    },
+  };
+}
+
+/**
+ * Paints what `picture(z)` gives at n by n points of a plane, a few in every frame, as ink without paper.
+ * @param {View<any>} view @param {{ canvas: HTMLCanvasElement }} plane
+ * @param {(z: number[]) => Float32Array} picture @param {number} limit
+ */
+export function paintManifold(view, { canvas }, picture, limit, n = 16) {
+  const side = canvas.width / n, context = canvas.getContext("2d");
+  const tile = make("canvas", { width: 28, height: 28 }), pen = tile.getContext("2d");
+  const image = pen.createImageData(28, 28);
+  let k = 0, frame = 0;
+  view.cleanups.push(() => cancelAnimationFrame(frame));
+  const paintSome = () => {
+    const until = performance.now() + 6; // milliseconds: most of the frame is left to the hand
+    for (; k < n * n && performance.now() < until; k++) {
+      const row = Math.floor(k / n), column = k % n;
+      const z = [((column + 0.5) / n * 2 - 1) * limit, (1 - (row + 0.5) / n * 2) * limit];
+      picture(z).forEach((ink, i) => { image.data[4 * i + 3] = 255 * ink; });
+      pen.putImageData(image, 0, 0);
+      context.drawImage(tile, column * side, row * side, side, side);
+    }
+    if (k < n * n) frame = requestAnimationFrame(() => view.guard(paintSome));
+  };
+  frame = requestAnimationFrame(() => view.guard(paintSome));
+}

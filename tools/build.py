@@ -45,7 +45,7 @@ def machine():
     """Return what a chapter's numbers depend on besides the code: versions, processor, threads, device, data."""
     import torch
 
-    from vaecore.train import pick_device
+    from vaecore.devices import pick_device
 
     device = pick_device("auto")
     return {
@@ -68,8 +68,8 @@ def data():
         sys.exit(f"build: {error}")
     print(digits, flush=True)
     if not digits.is_full:  # no network: the chapters need not find that out again, one by one
-        os.environ["VAECORE_DATA"] = str(Path(data.__file__).parent / "digits")
-    return {"data": repr(digits).rsplit(", on ", 1)[0], "bytes": data.fingerprint(digits)}
+        os.environ["VAECORE_DATA"] = str(data.BUNDLED)
+    return {"data": digits.describe(), "bytes": data.fingerprint(digits)}
 
 
 def execution_key(facts):

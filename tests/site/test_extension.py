@@ -9,8 +9,8 @@ import pytest
 from conftest import ROOT
 
 sys.path.append(str(ROOT / "book" / "_ext"))
-import docstrings  # noqa: E402
-import vaebook  # noqa: E402
+import docstrings
+import vaebook
 
 DIGITS = "MNIST: 60,000 training and 10,000 test digits"
 CPU = {"cores": 2, "device": "cpu", "data": DIGITS, "python": "3.11.7", "torch": "2.15.0+cpu"}

@@ -59,7 +59,7 @@ def test_it_is_done_once_and_again_when_the_lock_or_the_place_changes(setup):
 def test_a_kept_torch_is_remembered(setup):
     assert setup(torch="installed") == "made"
     assert "torch" not in (setup.folder / "synced").read_text() and "numpy" in (setup.folder / "synced").read_text()
-    assert [*setup.folder.rglob("kept_torch.pth")][0].read_text() == "/folder/of/torch\n"
+    assert next(iter(setup.folder.rglob("kept_torch.pth"))).read_text() == "/folder/of/torch\n"
     assert setup() == "left alone"
     change(setup, "requirements.txt")
     assert setup() == "filled" and "torch" not in (setup.folder / "synced").read_text()

@@ -14,7 +14,7 @@ PAPER = 718  # of a sheet of A4 between its margins, in CSS pixels
 BOXLESS = "boxes => boxes.map(e => getComputedStyle(e).{}).filter(c => !['rgba(0, 0, 0, 0)', 'none'].includes(c))"
 WIDE_ELEMENTS = """width => [...document.querySelectorAll("article *")]
     .filter(e => e.getBoundingClientRect().right > width).map(e => e.outerHTML.slice(0, 120)).slice(0, 5)"""
-HIDDEN = """() => [...document.querySelectorAll("main *")]  // a box that neither scrolls nor shows what sticks out of it
+HIDDEN = """() => [...document.querySelectorAll("main *")]  // boxes that neither scroll nor show what sticks out
     .filter(e => e.scrollWidth > e.clientWidth + 1 && /hidden|clip/.test(getComputedStyle(e).overflowX))
     .filter(e => e.clientWidth > 1 && e.checkVisibility() && !e.closest("span.math, mjx-assistive-mml"))
     .map(e => e.outerHTML.slice(0, 120))"""
@@ -138,7 +138,8 @@ def test_words_in_pictures_can_be_read_in_both_themes(seen):
 @pytest.mark.parametrize("width", [WIDE, NARROW])
 def test_nothing_sticks_out(seen, width):
     seen.page.set_viewport_size({"width": width, "height": 900})
-    assert seen.page.evaluate("document.scrollingElement.scrollWidth") <= width, seen.page.evaluate(WIDE_ELEMENTS, width)
+    needed = seen.page.evaluate("document.scrollingElement.scrollWidth")
+    assert needed <= width, seen.page.evaluate(WIDE_ELEMENTS, width)
     assert seen.page.evaluate(HIDDEN) == []
     assert seen.page.evaluate(LONG_FORMULAS) == []
 

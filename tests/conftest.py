@@ -12,10 +12,12 @@ import threading
 from pathlib import Path
 
 import pytest
+from jaxtyping import install_import_hook
 from playwright.sync_api import sync_playwright
 
 from benchmarks import chromium
 
+install_import_hook("vaecore", "typechecker.check")  # before anything imports vaecore
 ROOT = Path(__file__).parents[1]
 COLD = ROOT / "_build" / "test"
 DRIVER = [sys.executable, "-m", "tools.build"]
@@ -60,18 +62,18 @@ def pytest_sessionfinish(session, exitstatus) -> None:
 
 @pytest.fixture(scope="session")
 def digits():
-    """The 10,000 digits that travel with vaecore, so that these tests need no data set."""
-    from vaecore import data, pretrained
+    """The 10,000 digits that are bundled with vaecore, so that these tests need no data set."""
+    from vaecore import data
 
-    return data.mnist(root=pretrained.PACKAGED)
+    return data.mnist(root=data.BUNDLED)
 
 
 @pytest.fixture(scope="session")
 def flat(digits):
     """The book's VAE of two latents."""
-    from vaecore import pretrained
+    from vaecore.runs import pretrained
 
-    return pretrained.pretrained("m1-2d", digits)
+    return pretrained("m1-2d", digits)
 
 
 @pytest.fixture(scope="session")

@@ -6,14 +6,14 @@ Arguments are checked against their annotations by beartype, except in the modul
 
 import numpy as np
 import torch
-from beartype import BeartypeConf, BeartypeHintOverrides
+from beartype import BeartypeConf, FrozenDict
 from beartype.claw import beartype_packages
 
 CHECKED = (
     "checkpoints data devices diagrams download evaluate experiments explorer figures objectives records runs"
     " seeds splits train"
 )
-numbers = BeartypeHintOverrides({int: int | np.integer, float: float | int | np.number | torch.Tensor})
+numbers = FrozenDict({int: int | np.integer, float: float | int | np.number | torch.Tensor})
 beartype_packages(
     [f"{__name__}.{name}" for name in CHECKED.split()],
     conf=BeartypeConf(violation_type=TypeError, hint_overrides=numbers),

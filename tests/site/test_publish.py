@@ -8,8 +8,6 @@ import yaml
 
 FOLDER = Path(__file__).parents[2] / ".github" / "workflows"
 WORKFLOWS = {path.stem: path.read_text() for path in FOLDER.glob("*.yml")}
-    path.stem: path.read_text() for path in (Path(__file__).parents[2] / ".github" / "workflows").glob("*.yml")
-}
 
 
 def faults(workflow: str) -> list[str]:

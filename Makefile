@@ -52,7 +52,7 @@ lint: setup
 	$(VENV)/ruff format --check
 	$(VENV)/codespell book vaecore tests tools benchmarks .github *.md Makefile pyproject.toml
 	$(VENV)/lint-imports --no-logo
-	$(VENV)/basedpyright
+	$(VENV)/basedpyright --project pyproject.toml  # else a pyrightconfig.json in a folder above would do
 	$(VENV)/oxlint --deny-warnings vaecore/explorer/js
 
 format: setup

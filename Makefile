@@ -79,7 +79,7 @@ test-versions: setup
 	done
 
 screenshots: book
-	$(VENV)/python -m tests.screenshots
+	$(VENV)/python -m tools.screenshots
 
 lock: setup
 	$(VENV)/uv pip compile pyproject.toml --extra book --extra test --universal --python-version 3.11 \

@@ -12,7 +12,7 @@ from site_pages import CONTRAST, NARROW, PAGES, TEXTS, UNFOLD, WIDE, set_theme, 
 FEW = ("02_kl", "04_m1", "references")  # pages on which what takes long is tried at every change
 PAPER = 718  # of a sheet of A4 between its margins, in CSS pixels
 BOXLESS = "boxes => boxes.map(e => getComputedStyle(e).{}).filter(c => !['rgba(0, 0, 0, 0)', 'none'].includes(c))"
-PICTURES = """() => [...document.querySelectorAll("article figure svg[role=img]")].map(e =>
+PICTURES = """() => [...document.querySelectorAll("article figure svg[role=img]:not(mjx-container *)")].map(e =>
     [e.getAttribute("aria-label") ?? "", e.closest("figure").querySelector("figcaption")?.innerText ?? ""])"""
 WIDE_ELEMENTS = """width => [...document.querySelectorAll("article *")]
     .filter(e => e.getBoundingClientRect().right > width).map(e => e.outerHTML.slice(0, 120)).slice(0, 5)"""

@@ -198,6 +198,7 @@ def barriers(page, context: str | None = None, rules: tuple[str, ...] = ()) -> l
 
 def test_no_barrier(seen):
     """Last of a page, for what axe has no rule for, or sees often enough, is taken out first."""
+    seen.page.emulate_media(media="screen")
     set_theme(seen.page, "light")
     seen.page.set_viewport_size({"width": seen.width, "height": 900})
     seen.page.evaluate(UNFOLD)

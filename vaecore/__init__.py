@@ -1,1 +1,20 @@
-"""vaecore: variational autoencoders, small and readable. The code of the book, chapter by chapter."""
+"""Variational autoencoders in small, readable PyTorch.
+
+Arguments are checked against their annotations by beartype, except in the modules that every training step runs through
+(distributions, vae, m2, losses): there the tests check them. numpy's numbers are accepted as Python's.
+"""
+
+import numpy as np
+import torch
+from beartype import BeartypeConf, FrozenDict
+from beartype.claw import beartype_packages
+
+CHECKED = (
+    "checkpoints data devices diagrams download evaluate experiments explorer figures objectives records runs"
+    " seeds splits train"
+)
+numbers = FrozenDict({int: int | np.integer, float: float | int | np.number | torch.Tensor})
+beartype_packages(
+    [f"{__name__}.{name}" for name in CHECKED.split()],
+    conf=BeartypeConf(violation_type=TypeError, hint_overrides=numbers),
+)

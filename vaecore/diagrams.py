@@ -7,13 +7,11 @@ from importlib import metadata
 
 import graphviz
 
-from .checks import typed
 from .figures import DECODER, ENCODER, INK, PRIOR, THEME_COLOURS, Picture
 
 __all__ = ["DECODER", "ENCODER", "PRIOR", "graph"]
 
 
-@typed
 def graph(source: "str | graphviz.Digraph | graphviz.Graph | graphviz.Source", alt: str) -> Picture:
     """A dot source as a Picture: no background, black ink that follows the page's theme.
 

@@ -7,26 +7,20 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import matplotlib
 import numpy as np
 import torch
+from cycler import cycler
+from jaxtyping import Float, Int64, Shaped
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.text import Text
 from torch import Tensor
 
-from .checks import (
-    check_above_zero,
-    check_at_least,
-    check_labels,
-    check_rows,
-    check_shape,
-    check_type,
-    check_values,
-    typed,
-)
+from .checks import check_classes, check_unit_interval
 
 ENCODER, DECODER, PRIOR = "#0072b2", "#b84a00", "#666666"  # one meaning per colour, everywhere
 INK = "#010203"  # stands for the page's text colour; no other thing may have it
@@ -36,7 +30,7 @@ THEME_COLOURS = {
     DECODER: f"var(--vae-decoder, {DECODER})",
     PRIOR: f"var(--vae-prior, {PRIOR})",
 }
-STYLE = {
+STYLE: Any = {
     "svg.fonttype": "none",
     "font.family": "sans-serif",
     "font.size": 10,
@@ -50,12 +44,11 @@ STYLE = {
     "text.color": INK,
     "xtick.color": INK,
     "ytick.color": INK,
-    "axes.prop_cycle": matplotlib.cycler(color=[ENCODER, DECODER, PRIOR]),
+    "axes.prop_cycle": cycler(color=[ENCODER, DECODER, PRIOR]),
 }
 _numbers = itertools.count(1)
 
 
-@typed
 class Picture:
     """Inline SVG with its alt text; a notebook shows it, `str(picture)` is the HTML.
 
@@ -69,7 +62,7 @@ class Picture:
             raise ValueError("svg must be the text of an SVG, with its element <svg>; got another text.")
         self.alt = " ".join(alt.split())
         svg = svg[svg.index("<svg") :]
-        # a <style> in an inline SVG would speak to the whole page
+        # a <style> in an inline SVG would apply to the whole page
         svg = re.sub(r"<(title|metadata|style)\b.*?</\1>|<!--.*?-->", "", svg, flags=re.S)
         # several pictures share one page, so their ids must not collide
         self._svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>p{next(_numbers)}-", svg)
@@ -84,7 +77,6 @@ class Picture:
         return f"Picture: {self.alt}"
 
 
-@typed
 @dataclass(frozen=True)
 class Table:
     """Rows by their names, each a dict of cells by their columns; `corner` says what the names are of.
@@ -111,28 +103,24 @@ def _cell(content: object) -> str:
     return html.escape(str(content))
 
 
-@typed
 def axes(width: float = 5.0, height: float = 3.0, n_columns: int = 1, n_rows: int = 1, **kwargs):
     """A figure and its axes in the book's style (inches); `kwargs` go to Figure.subplots."""
-    check_above_zero(width=width, height=height)
-    check_at_least(1, n_columns=n_columns, n_rows=n_rows)
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(width, height), layout="constrained")
         return figure, figure.subplots(n_rows, n_columns, **kwargs)
 
 
-@typed
 def picture(figure: Figure, alt: str) -> Picture:
     """The matplotlib figure as a Picture whose ink and three main colours follow the page's theme."""
     for text in figure.findobj(Text):  # those added after `axes` still have matplotlib's own black
         if text.get_color() == "black":
             text.set_color(INK)
     for line in figure.findobj(Line2D):  # clouds of dots would make the page heavy
-        if len(line.get_xdata()) > 500 and line.get_linestyle() == "None":
+        if np.size(line.get_xdata()) > 500 and line.get_linestyle() == "None":
             line.set_rasterized(True)
     for ax in figure.axes:
-        if ax.get_legend() is not None:
-            ax.get_legend().set_frame_on(False)
+        if legend := ax.get_legend():
+            legend.set_frame_on(False)
     buffer = io.StringIO()
     with matplotlib.rc_context(STYLE):
         figure.savefig(buffer, format="svg", dpi=144)
@@ -143,24 +131,21 @@ def picture(figure: Figure, alt: str) -> Picture:
     return Picture(svg, alt)
 
 
-@typed
 def digit_grid(
-    images: Tensor, n_columns: int, alt: str, shape: tuple[int, int] = (28, 28), size: float = 0.45
+    images: Shaped[Tensor, "N D"], n_columns: int, alt: str, shape: tuple[int, int] = (28, 28), size: float = 0.45
 ) -> Picture:
-    """Images (N, D) in [0, 1] or uint8, row by row in n_columns columns; `size` is inches a digit."""
-    check_above_zero(size=size)
-    check_images(images, n_columns, shape)
+    """Images in [0, 1] or uint8, row by row in n_columns columns; `size` is inches a digit."""
     figure = Figure(figsize=(size * n_columns, size * -(-len(images) // n_columns)))
     ax = figure.add_axes((0, 0, 1, 1))
     show_digits(ax, images, n_columns, shape)
     return picture(figure, alt)
 
 
-@typed
-def show_digits(ax: Axes, images: Tensor, n_columns: int, shape: tuple[int, int] = (28, 28), extent=None) -> None:
-    """Draw images (N, D) in [0, 1] (or uint8) into the axes, row by row, white paper and dark ink."""
-    images = check_images(images, n_columns, shape)
-    pixels = images.numpy().reshape(-1, *shape)
+def show_digits(
+    ax: Axes, images: Shaped[Tensor, "N D"], n_columns: int, shape: tuple[int, int] = (28, 28), extent=None
+) -> None:
+    """Draw images in [0, 1] or uint8 into the axes, row by row, white paper and dark ink."""
+    pixels = _drawable(images).numpy().reshape(-1, *shape)
     blank = np.zeros((-len(pixels) % n_columns, *shape), dtype=pixels.dtype)
     pixels = np.concatenate([pixels, blank])
     rows = pixels.reshape(-1, n_columns, *shape).swapaxes(1, 2)
@@ -176,40 +161,28 @@ def show_digits(ax: Axes, images: Tensor, n_columns: int, shape: tuple[int, int]
         ax.axis("off")
 
 
-def check_images(images: Tensor, n_columns: int, shape: tuple[int, int]) -> Tensor:
-    """The images, (N, D), as floats on the CPU, if they can be drawn."""
-    check_at_least(1, n_columns=n_columns)
-    check_shape(shape)
-    if images.ndim != 2 or len(images) == 0 or images.shape[1] != shape[0] * shape[1]:
-        raise ValueError(f"images must have shape (N, {shape[0] * shape[1]}); got {tuple(images.shape)}.")
-    if images.dtype not in (torch.uint8, torch.bool) and not images.is_floating_point():
-        raise TypeError(f"images must be floats in [0, 1], bools or uint8; got {images.dtype}.")
-    check_values(images=images)
+def _drawable(images: Tensor) -> Tensor:
+    """Images in [0, 1], bools or uint8 as floats on the CPU."""
     images = images.detach().cpu()
     images = images / 255 if images.dtype == torch.uint8 else images.float()
-    if not (images.min() >= 0 and images.max() <= 1):
-        raise ValueError(f"images must lie in [0, 1]; got values from {images.min():g} to {images.max():g}.")
+    check_unit_interval(images, "images")
     return images
 
 
-@typed
-def latent_scatter(ax: Axes, z: Tensor, labels: Tensor, limit: float | None = None) -> None:
-    """Codes z (N, 2) as dots coloured by class (N,), each class named at its median point, or beside it."""
-    check_rows(z, 2, "z")
-    check_values(z=z, labels=labels)
-    if z.ndim != 2 or not z.isfinite().all():
-        raise ValueError(f"z must be finite codes, shape (N, 2); got shape {tuple(z.shape)}.")
-    check_labels(labels, math.inf, len(z), "labels")
-    if limit is not None:
-        check_above_zero(limit=limit)
-    z, labels = z.detach().cpu().numpy(), labels.cpu().numpy()
-    ax.scatter(z[:, 0], z[:, 1], c=labels, cmap="tab10", s=2, linewidths=0, alpha=0.6, rasterized=True)
-    names = np.unique(labels)
-    places = np.stack([np.median(z[labels == name], axis=0) for name in names])
-    span = np.ptp(z, axis=0).max() if limit is None else 2 * limit
-    for name, place in zip(names, _apart(places, span / 12), strict=True):
+def latent_scatter(ax: Axes, z: Float[Tensor, "N 2"], labels: Int64[Tensor, "N"], limit: float | None = None) -> None:
+    """Codes z as dots coloured by class, each class named at its median point or next to it."""
+    if not z.isfinite().all():
+        raise ValueError("z must be finite codes; got nan or infinity.")
+    check_classes(labels, math.inf, "labels")
+    codes, classes = z.detach().cpu().numpy(), labels.cpu().numpy()
+    ax.scatter(codes[:, 0], codes[:, 1], c=classes, cmap="tab10", s=2, linewidths=0, alpha=0.6, rasterized=True)
+    names = np.unique(classes)
+    places = np.stack([np.median(codes[classes == name], axis=0) for name in names])
+    span = np.ptp(codes, axis=0).max() if limit is None else 2 * limit
+    for name, place in zip(names, _spread_out(places, span / 12), strict=True):
         ax.text(
-            *place,
+            place[0],
+            place[1],
             str(name),
             ha="center",
             va="center",
@@ -222,7 +195,7 @@ def latent_scatter(ax: Axes, z: Tensor, labels: Tensor, limit: float | None = No
     ax.set(xlabel="$z_1$", ylabel="$z_2$", aspect="equal")
 
 
-def _apart(places: np.ndarray, least: float) -> np.ndarray:
+def _spread_out(places: np.ndarray, least: float) -> np.ndarray:
     """The places, (C, 2), moved away from each other until any two are `least` apart, or nearly so."""
     angles = np.arange(len(places))
     places = places + 1e-3 * least * np.stack([np.cos(angles), np.sin(angles)], axis=-1)  # no two are quite the same
@@ -234,16 +207,8 @@ def _apart(places: np.ndarray, least: float) -> np.ndarray:
     return places
 
 
-@typed
 def curves(x: Sequence[float], lines: dict[str, Sequence[float]], xlabel: str, ylabel: str, alt: str) -> Picture:
-    """Named lines over a common x, told apart by their dashes."""
-    if not lines:
-        raise ValueError("lines must name at least one line; got none.")
-    for value in x if isinstance(x, list | tuple) else ():
-        check_type("each of x", value, float)
-    for name, y in lines.items():
-        if len(y) != len(x):
-            raise ValueError(f"lines must each have {len(x)} numbers, as many as x; got {len(y)} of {name!r}.")
+    """Named lines over a common x, distinguished by their dashes."""
     figure, ax = axes()
     for (name, y), style in zip(lines.items(), itertools.cycle(["-", "--", ":", "-."])):
         ax.plot(x, y, style, label=name, color=INK)

@@ -1,14 +1,13 @@
-"""What was published, and what our recorded runs came to: one JSON file a run, written by `benchmarks.reproduce`."""
+"""What was published, and the results of our recorded runs: one JSON file a run, in results/."""
 
 import json
 from pathlib import Path
 
-from .checks import typed
 from .evaluate import Spread, spread
+from .experiments import EXPERIMENTS, Experiment
 from .files import as_json, write_whole
 
-TRAVELLING = Path(__file__).parent / "results"  # the copies in the wheel that a notebook carries
-RESULTS = TRAVELLING if TRAVELLING.is_dir() else Path(__file__).parents[1] / "benchmarks" / "results"
+RESULTS = Path(__file__).parent / "results"
 LABELS = (100, 600, 1000, 3000)
 # Test error in per cent on MNIST by number of labels, arXiv:1406.5298, table 1. None: not given there.
 PUBLISHED = {
@@ -26,33 +25,43 @@ PUBLISHED = {
 PUBLISHED_NATS = {"VAE": {1: 86.76, 5: 86.47, 50: 86.35}, "IWAE": {1: 86.76, 5: 85.54, 50: 84.78}}
 
 
-@typed
-def stem(row: str, labels: int | None, draw: int) -> str:
-    """The name of a run's file, less .json; a row that sees no labels has none in it."""
-    return f"{row}-{draw}" if labels is None else f"{row}-{labels}-{draw}"
+def path_of(experiment: Experiment) -> Path:
+    """Where the record of a run is kept."""
+    return RESULTS / f"{experiment.stem()}.json"
 
 
-@typed
+def command(experiment: Experiment) -> str:
+    """The command that makes a run."""
+    labels = f" --labels {experiment.labels}" if experiment.labels else ""
+    return f"python -m benchmarks.reproduce {experiment.name}{labels} --draw {experiment.draw}"
+
+
 def write(path: Path, record: dict) -> None:
-    """The record as JSON; the file appears whole or not at all."""
+    """Write a record as JSON; the file appears whole or not at all."""
     write_whole(path, (as_json("record", record, indent=1) + "\n").encode())
 
 
-@typed
-def runs(row: str, labels: int | None = None) -> list[dict]:
-    """The records of a row's runs, in the order of their draws; with `labels`, of those with so many labels.
+def runs(row: str, labels: int | None = None, stale: bool = False) -> list[dict]:
+    """The records of a row, in the order of their draws; with `labels`, of those with so many labels.
 
-    A record holds `value` and its `unit` (an error in per cent, or nats), and how it came about: command, commit, seed,
-    device, seconds, data and settings.
+    A record holds `value` and its `unit` (an error in per cent, or nats), `settings` and `key`, the architecture, and
+    what `trained` and what `measured` it: commit, device, threads, seconds. With `stale`, the records whose key is not
+    that of the row today, which count nowhere else.
     """
-    everything = (json.loads(path.read_text(encoding="utf-8")) for path in RESULTS.glob("*.json"))
-    found = [run for run in everything if run.get("row") == row and labels in (None, run["labels"])]
-    return sorted(found, key=lambda run: (run["labels"], run["draw"]))
+    everything = (json.loads(path.read_text(encoding="utf-8")) for path in RESULTS.glob(f"{row}-*.json"))
+    found = [run for run in everything if run["row"] == row and labels in (None, run["labels"])]
+    found = [run for run in found if is_stale(run) == stale]
+    return sorted(found, key=lambda run: (run["labels"] or 0, run["draw"]))
 
 
-@typed
+def is_stale(run: dict) -> bool:
+    """Whether the row's settings have changed since the run was made."""
+    row = EXPERIMENTS.get(run["row"])
+    return row is None or run["key"] != row.at(run["labels"], run["draw"]).key()
+
+
 def result(row: str, labels: int | None = None) -> Spread | None:
-    """Mean, standard deviation and number of a row's runs; None where there is none yet."""
+    """Mean, standard deviation and number of a row's runs; None if there is none yet."""
     found = runs(row, labels)
     return spread(run["value"] for run in found) if found else None
 
@@ -63,16 +72,15 @@ def speed() -> dict:
 
 
 def tested() -> dict | None:
-    """What the last full run of all tests left: their number, and of what they tried how much held; None before it."""
+    """The figures of the last full run of all tests: their number, and how much of what they tried held; or None."""
     path = RESULTS / "tests.json"
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
 
 
-@typed
 def cell(row: str, labels: int | None = None) -> str:
-    """The result as a table shows it, such as "5.21 ± 0.32 (3 runs)"; "not run yet" where there is none."""
+    """The result as a table shows it, such as "5.21 ± 0.32 (3 runs)"; "stale" or "not run yet" if there is none."""
     found = result(row, labels)
     if found is None:
-        return "not run yet"
+        return "stale" if runs(row, labels, stale=True) else "not run yet"
     mean = f"{found.mean:.2f}".replace("-", "−")
     return f"{mean} (1 run)" if found.n == 1 else f"{mean} ± {found.std:.2f} ({found.n} runs)"

@@ -4,20 +4,19 @@ import math
 from dataclasses import replace
 
 import torch
+from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
-from .checks import check_at_least, check_labels, check_seed, check_shape, check_values, typed
-from .data import SHAPE, Digits
+from .checks import check_classes
+from .data import SHAPE, Digits, binarize
 
 
-@typed
-def pixel_split(name: str, shape: tuple[int, int] = SHAPE) -> tuple[Tensor, Tensor]:
-    """The numbers of the pixels given and of those to predict, int64, rising: together every pixel, none twice.
+def pixel_split(name: str, shape: tuple[int, int] = SHAPE) -> tuple[Int64[Tensor, "Y"], Int64[Tensor, "D"]]:
+    """The numbers of the pixels given and of those to predict, rising: together every pixel, none twice.
 
     Given are "column" (the middle one, index 13 of 28: arXiv:1606.05908, sec. 4.2), "left" or "right" (a half), or
     one quadrant: "upper left", "upper right", "lower left", "lower right".
     """
-    check_shape(shape)
     n_rows, n_columns = shape
     row, column = torch.meshgrid(torch.arange(n_rows), torch.arange(n_columns), indexing="ij")
     upper, left = row < n_rows // 2, column < n_columns // 2
@@ -36,35 +35,40 @@ def pixel_split(name: str, shape: tuple[int, int] = SHAPE) -> tuple[Tensor, Tens
     return given.nonzero()[:, 0], (~given).nonzero()[:, 0]
 
 
-@typed
-def label_split(y: Tensor, n_labelled: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Row numbers of n_labelled images, as many of each class, drawn by the seed, and of all others; int64, rising.
+def split_bits(images: UInt8[Tensor, "B 784"], given: str) -> tuple[Float[Tensor, "B D"], Float[Tensor, "B Y"]]:
+    """The bits to predict, x, and those given, y; `given` as in pixel_split."""
+    to_see, to_predict = (rows.to(images.device) for rows in pixel_split(given))
+    bits = binarize(images)
+    return bits[:, to_predict], bits[:, to_see]
 
-    y (N,) holds the classes. Raises ValueError where n_labelled does not share out evenly or a class has too few.
+
+def label_split(y: Int64[Tensor, "N"], n_labelled: int, seed: int) -> tuple[Int64[Tensor, "L"], Int64[Tensor, "U"]]:
+    """Row numbers of n_labelled images, equally many of each class, drawn by the seed, and of all others; rising.
+
+    Raises ValueError if n_labelled is no multiple of the classes, or a class has too few images.
     """
-    check_values(y=y)
-    check_labels(y, math.inf, y.shape[0] if y.ndim else 0)
-    check_at_least(1, n_labelled=n_labelled)
-    check_seed(seed)
-    if len(y) == 0:
-        raise ValueError("y must hold the class of at least one image; got none.")
+    check_classes(y, math.inf)
     classes = y.unique().tolist()
-    per_class, rest = divmod(n_labelled, len(classes))
+    per_class, rest = divmod(n_labelled, max(1, len(classes)))
     if per_class < 1 or rest:
         raise ValueError(f"n_labelled must be a multiple of the {len(classes)} classes; got {n_labelled}.")
-    generator = torch.Generator().manual_seed(seed)  # on the CPU, so that a seed means the same on every device
+    generator = torch.Generator().manual_seed(int(seed))  # on the CPU, so that a seed means the same on every device
     labelled = torch.zeros(len(y), dtype=torch.bool)
     for c in classes:
         rows = (y == c).nonzero()[:, 0].cpu()
         if len(rows) < per_class:
             raise ValueError(f"n_labelled={n_labelled} needs {per_class} of each class; class {c} has {len(rows)}.")
         labelled[rows[torch.randperm(len(rows), generator=generator)[:per_class]]] = True
-    return tuple(which.nonzero()[:, 0].to(y.device) for which in (labelled, ~labelled))
+    return labelled.nonzero()[:, 0].to(y.device), (~labelled).nonzero()[:, 0].to(y.device)
 
 
-@typed
+def draw_rows(n: int, n_rows: int, device: torch.device) -> Int64[Tensor, "n"]:
+    """Up to n of n_rows row numbers, drawn without repetition; unlike randperm, the host never waits for CUDA."""
+    return torch.rand(n_rows, device=device).topk(min(n, n_rows)).indices
+
+
 def hold_out(digits: Digits, n: int = 10_000) -> Digits:
-    """The same data with the last n training images in the place of the test set: choices are made on these."""
+    """The same data with the last n training images as the test set: choices are made on these."""
     if not 0 < n < len(digits.x_train):
         raise ValueError(f"n must be between 1 and {len(digits.x_train) - 1}, to leave images to train on; got {n}.")
     return replace(

@@ -8,7 +8,7 @@ from torch.distributions import Bernoulli as TorchBernoulli
 from torch.distributions import Normal, kl_divergence
 
 from vaecore.distributions import Bernoulli
-from vaecore.pretrained import autoencoder_loss, vae_loss
+from vaecore.losses import autoencoder_loss, vae_loss
 from vaecore.vae import VAE
 
 

@@ -11,7 +11,8 @@ from torch.distributions import Categorical, MultivariateNormal, Normal, kl_dive
 
 from vaecore import evaluate
 from vaecore.distributions import Gaussian
-from vaecore.m2 import M2, LabelledMLP, semi_supervised_loss
+from vaecore.losses import semi_supervised_loss
+from vaecore.m2 import M2, LabelledMLP
 
 IMAGES = torch.tensor(list(itertools.product([0.0, 1.0], repeat=3)), dtype=torch.float64)
 K = 4

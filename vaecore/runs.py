@@ -1,0 +1,215 @@
+"""Runs of experiments: trained, measured, recorded; and the models whose weights are bundled.
+
+`python -m vaecore.runs NAME` makes bundled weights again from the whole of MNIST.
+"""
+
+import argparse
+import json
+import logging
+import math
+import os
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from . import checkpoints, data, evaluate, records
+from .data import Digits, binarize
+from .devices import keep_freed_memory, pick_device
+from .download import cache_folder, fetch
+from .experiments import EXPERIMENTS, Experiment
+from .m2 import M1M2, M2
+from .objectives import WITHOUT_LABELS, build, m2_input, m2_of, objective, trained_part
+from .seeds import seeded
+from .splits import split_bits
+from .train import fit
+from .vae import Regressor
+
+WEIGHTS = Path(__file__).parent / "weights"
+CARDS = WEIGHTS / "cards.json"  # only in a notebook's copy of vaecore: what is known of weights that were left out
+log = logging.getLogger(__name__)
+
+
+def train(experiment: Experiment, digits: Digits) -> tuple[nn.Module, list[dict]]:
+    """Train the experiment's model, or go on where a run with the same key stopped; first the one it starts from.
+
+    Returns the model, on the device of the digits, and the card of each stage. Checkpoints are kept in
+    `cache_folder("runs")`, under the key.
+    """
+    experiment, device = on(experiment, digits), digits.x_train.device
+    start = experiment.start()
+    first = weights_of(start, digits) if start else None
+    with seeded(experiment.draw, device):
+        model = build(experiment, digits, first).to(device)
+    loss, tensors = objective(experiment, model, digits)
+    names = ("batch_size", "lr", "schedule", "precision", "faster")
+    settings: dict[str, Any] = {name: getattr(experiment, name) for name in names} | dict(seed=experiment.draw)
+    stages = [(experiment.epochs, True)]
+    if experiment.hold_classifier is not None:
+        stages.insert(0, (experiment.hold_classifier, False))
+    cards = []
+    for epochs, classifier_learns in stages:
+        path = checkpoint_of(experiment)
+        path = path if classifier_learns else path.with_suffix(".held.safetensors")
+        if isinstance(model, M2):
+            model.classifier.requires_grad_(classifier_learns)
+        fit(trained_part(model), loss, *tensors, epochs=epochs, checkpoint=path, data=digits.describe(), **settings)
+        cards.append(checkpoints.read(path)[1])
+    return model, cards
+
+
+def checkpoint_of(experiment: Experiment) -> Path:
+    """Where the run keeps its weights from epoch to epoch."""
+    return cache_folder("runs") / f"{experiment.stem()}.safetensors"
+
+
+def on(experiment: Experiment, digits: Digits) -> Experiment:
+    """The experiment as it is run on these digits; on other data than the whole of MNIST it has another key."""
+    if digits.name == "MNIST" and digits.is_full:
+        return experiment
+    labels = experiment.labels and min(experiment.labels, len(digits.x_train) // 60 * 10)
+    return replace(experiment, data=data.fingerprint(digits), labels=labels)
+
+
+def weights_of(experiment: Experiment, digits: Digits) -> nn.Module:
+    """The experiment's model: from the bundled weights, from the address in $VAECORE_WEIGHTS, or else trained."""
+    bundled = replace(experiment, data="MNIST")
+    path, problem = WEIGHTS / f"{bundled.stem()}.safetensors", "are not bundled"
+    known, address = card(bundled.name), os.environ.get("VAECORE_WEIGHTS")
+    if not path.exists() and "sha256" in known and address:
+        try:
+            sums = f"sha256:{known['sha256']}"
+            path = fetch(f"{address.rstrip('/')}/{path.name}", sums, cache_folder("weights") / path.name)
+        except (OSError, ValueError) as error:
+            problem = f"could not be fetched ({error})"
+    if path.exists():
+        return checkpoints.load(path, digits.x_train.device)[0]
+    if known:
+        minutes = f"{math.ceil(known['seconds'] / 60)} minutes with {known['threads']} CPU thread(s)"
+        log.warning(
+            f"The weights of {bundled.name} {problem}, so the model is trained now, which took us {minutes}; "
+            "a GPU is faster."
+        )
+    return train(experiment, digits)[0]
+
+
+def has_weights(experiment: Experiment) -> bool:
+    """Whether the experiment's weights are bundled, or whole in the cache."""
+    path = checkpoint_of(experiment)
+    trained = path.exists() and len(checkpoints.read(path)[1]["history"]["loss"]) == experiment.epochs
+    return trained or (WEIGHTS / path.name).exists()
+
+
+def pretrained(name: str, digits: Digits) -> nn.Module:
+    """The model whose weights are bundled, on the device of the digits; trained on the digits if they are not here."""
+    if name not in EXPERIMENTS:
+        raise ValueError(f"name must be one of {', '.join(EXPERIMENTS)}; got {name!r}.")
+    return weights_of(EXPERIMENTS[name], digits)
+
+
+def card(name: str) -> dict:
+    """How the bundled weights came about: at least `seconds` and `threads`; {} if unknown."""
+    stem = EXPERIMENTS[name].stem()
+    if (path := WEIGHTS / f"{stem}.safetensors").exists():
+        return checkpoints.read(path)[1]
+    return json.loads(CARDS.read_text(encoding="utf-8")).get(stem, {}) if CARDS.exists() else {}
+
+
+def drawn_test_bits(digits: Digits) -> Tensor:
+    """The bits of the test images, drawn once."""
+    with seeded(0, digits.x_test.device):
+        return binarize(digits.x_test)
+
+
+def loss_without_labels(experiment: Experiment, model: nn.Module, images: Tensor) -> float:
+    """The loss without labels, in nats, on images (N, 784) uint8 whose bits are drawn once."""
+    with torch.no_grad(), seeded(0, images.device):
+        if isinstance(model, M2 | M1M2):
+            return -m2_of(model).unlabelled_bound(m2_input(model, images)).mean().item()
+        given = experiment.given
+        inputs = split_bits(images, given) if given else (binarize(images),)
+        return WITHOUT_LABELS[experiment.objective](model, *inputs).item()
+
+
+def _log_evidence_given_column(experiment: Experiment, model: nn.Module, digits: Digits) -> float:
+    """-log p(x|y) of the bits of the other columns, given the middle one's: exact for a regressor, else by draws."""
+    with seeded(0, digits.x_test.device):
+        x, y = split_bits(digits.x_test, experiment.given or "")
+    if isinstance(model, Regressor):
+        with torch.no_grad():
+            return -model.log_likelihood(x, y).mean().item()
+    return -evaluate.log_evidence(model, x, y, n_samples=500).mean().item()
+
+
+def _error(model: nn.Module, x: Tensor, digits: Digits) -> float:
+    return 100 * evaluate.classification_error(model, x, digits.y_test)
+
+
+MEASURES = {  # a function of experiment, model and digits, and its unit
+    "test error": (lambda e, model, d: _error(model, drawn_test_bits(d), d), "test error in per cent"),
+    "test error on grey": (lambda e, model, d: _error(model, d.x_test / 255, d), "test error in per cent"),
+    "test ELBO": (lambda e, model, d: evaluate.elbo(model, drawn_test_bits(d)).mean().item(), "test ELBO in nats"),
+    "test loss": (lambda e, model, d: loss_without_labels(e, model, d.x_test), "test loss in nats"),
+    "-log p(x)": (
+        lambda e, model, d: -evaluate.log_evidence(model, drawn_test_bits(d), n_samples=5000).mean().item(),
+        "-log p(x) in nats",
+    ),
+    "-log p(x|y)": (_log_evidence_given_column, "-log p(x|y) in nats"),
+}
+
+
+def run(experiment: Experiment, device: str = "auto") -> Path:
+    """Train and measure the experiment on the whole of MNIST and write its record; return the record's path.
+
+    A record that exists with this key is left as it is. Raises ValueError without the whole of MNIST.
+    """
+    path = records.path_of(experiment)
+    if path.exists():
+        return path
+    digits = data.mnist(device=pick_device(device))
+    if not digits.is_full:
+        raise ValueError("the whole of MNIST is needed: set VAECORE_DATA to it, or connect for the download.")
+    keep_freed_memory()
+    model, cards = train(experiment, digits)
+    if int(os.environ.get("RANK", 0)) > 0:  # one of torchrun's processes; the first writes
+        return path
+    measure, unit = MEASURES[experiment.measure]
+    start = time.perf_counter()
+    value = measure(experiment, model, digits)
+    measured = dict(device=str(digits.x_train.device), threads=torch.get_num_threads())
+    measured |= dict(seconds=round(time.perf_counter() - start)) | checkpoints.provenance()
+    trained = cards[-1]["run"] | {name: cards[-1][name] for name in checkpoints.provenance()}
+    trained |= dict(seconds=round(sum(sum(stage["history"]["seconds"]) for stage in cards)))
+    architecture = dict(model=type(model).__name__, config=model.config)
+    record = dict(row=experiment.name, labels=experiment.labels, draw=experiment.draw, key=experiment.key())
+    record |= dict(value=value, unit=unit, command=records.command(experiment), data=digits.describe())
+    record |= dict(settings=experiment.settings(), architecture=architecture, trained=trained, measured=measured)
+    records.write(path, record)
+    return path
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Make bundled weights again from the whole of MNIST.")
+    parser.add_argument("name", choices=[e.name for e in EXPERIMENTS.values() if e.measure == "test loss"])
+    experiment, digits = EXPERIMENTS[parser.parse_args().name], data.mnist()
+    if not digits.is_full:
+        parser.error("the whole of MNIST is needed: set VAECORE_DATA to it, or connect for the download.")
+    model, cards = train(experiment, digits)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(parameter.half())  # what is measured is the weights as stored
+    facts: dict[str, Any] = dict(key=experiment.key(), settings=experiment.settings())
+    facts |= dict(command=f"python -m vaecore.runs {experiment.name}")
+    facts |= dict(seconds=round(sum(cards[-1]["history"]["seconds"])), threads=cards[-1]["run"]["threads"])
+    facts |= dict(data=digits.describe(), test_loss=loss_without_labels(experiment, model, digits.x_test))
+    facts |= dict(check_value=loss_without_labels(experiment, model, data.mnist(root=data.BUNDLED).x_test[:500]))
+    if experiment.is_labelled:
+        facts |= dict(test_error=_error(model, drawn_test_bits(digits), digits) / 100)
+    checkpoints.save(WEIGHTS / f"{experiment.stem()}.safetensors", model, dtype=torch.float16, **facts)
+
+
+if __name__ == "__main__":
+    main()

@@ -37,17 +37,16 @@ RUN_IN_CLASSIC = """code => new Promise(done => {
     Jupyter.notebook.kernel.execute(code, { iopub: { output, status } });
 })"""
 # the first cell of both hosts: an explorer whose z is followed
-EXPLORER = """import ipywidgets
-import torch
-from ipywidgets import FloatSlider, VBox
+EXPLORER = """import ipywidgets, torch
+from ipywidgets import FloatSlider, HBox, Tab, VBox
 from traitlets import link
-from vaecore import data, pretrained
-from vaecore.explorer import LatentExplorer
-digits = data.mnist(root=pretrained.PACKAGED)
-model = pretrained.pretrained("m1-2d", digits)
-explorer = LatentExplorer(model, digits)
-seen = []
-explorer.observe(lambda change: seen.append(change.new), "z")
+from vaecore import data
+from vaecore.explorer import *
+from vaecore.runs import pretrained
+digits = data.mnist(root=data.BUNDLED)
+model = pretrained("m1-2d", digits)
+explorer, history = LatentExplorer(model, digits), []
+explorer.observe(lambda change: history.append(change.new), "z")
 explorer"""
 # of the n-th explorer: the numbers that its sliders for z show, and its digit's pixels, white 0 and black 1
 SLIDERS = """n => [...document.querySelectorAll(".vae-live")[n].querySelectorAll(".vae-sliders > div")].map(row => {
@@ -68,7 +67,7 @@ LAB = (
     "--LabApp.news_url=None",
     "--LabApp.extension_manager=readonly",
 )
-OURS = {
+LAB_SETTINGS = {
     "@jupyterlab/apputils-extension:themes": {"theme": "JupyterLab Light", "adaptive-theme": False},
     "@jupyterlab/apputils-extension:notification": {"fetchNews": "false"},
     "@jupyterlab/notebook-extension:tracker": {"windowingMode": "none"},  # all cells are there, also those below
@@ -78,17 +77,17 @@ FOREIGN = re.compile(r"^(?!data:|blob:|about:)")
 
 
 class Notebook:
-    """A notebook in a page: what runs in its kernel, and what its page asked for and complained about."""
+    """A notebook in a page: runs code in its kernel, and keeps the page's foreign requests and errors."""
 
     def __init__(self, page: Page, address: str, run_code: str) -> None:
         self.page, self.address, self.run_code = page, address, run_code
         self.foreign: list[str] = []
         self.errors: list[str] = []
         page.set_default_timeout(1000 * SECONDS)
-        page.on("request", lambda request: self._asked(request.url))
+        page.on("request", lambda request: self._on_request(request.url))
         page.on("pageerror", lambda error: self.errors.append(str(error)))
 
-    def _asked(self, url: str) -> None:
+    def _on_request(self, url: str) -> None:
         if FOREIGN.match(url) and not url.startswith(self.address):
             self.foreign.append(url)
 
@@ -126,15 +125,8 @@ def server(python: Path | str, folder: Path, *module_and_options: str) -> Iterat
         name: value for name, value in os.environ.items() if not name.startswith(("JUPYTER", "VAECORE_BUILD"))
     }
     environment |= places | dict(IPYTHONDIR=str(folder / "ipython"), PYTHONPATH=str(ROOT), OMP_NUM_THREADS="1")
-    command = [
-        str(python),
-        "-m",
-        *module_and_options,
-        "--no-browser",
-        "--allow-root",
-        "--ip=127.0.0.1",
-        f"--port={port}",
-    ]
+    command = [str(python), "-m", *module_and_options, "--no-browser", "--allow-root"]
+    command += ["--ip=127.0.0.1", f"--port={port}"]
     address, log = f"http://127.0.0.1:{port}/", folder / "server.log"
     with log.open("w") as out:
         process = subprocess.Popen(command, cwd=folder / "notebooks", env=environment, stdout=out, stderr=out)
@@ -166,7 +158,7 @@ def in_lab(browser: Browser, folder: Path, *cells: str) -> Iterator[Notebook]:
     """A notebook of these cells, run, in a JupyterLab that knows nothing of whoever runs the tests."""
     overrides = folder / "config" / "labconfig" / "default_setting_overrides.json"
     overrides.parent.mkdir(parents=True)
-    overrides.write_text(json.dumps(OURS))
+    overrides.write_text(json.dumps(LAB_SETTINGS))
     write(folder / "notebooks" / NAME, *cells)
     with server(sys.executable, folder, *LAB) as address, high_page(browser) as page:
         notebook = Notebook(page, address, RUN_IN_LAB)
@@ -202,7 +194,7 @@ def high_page(browser: Browser) -> Iterator[Page]:
 
 
 def wait_for_sliders(notebook, n: int, z: list[float]) -> None:
-    """Until the n-th explorer's sliders and the numbers beside them say z; its digit is painted in the same frame."""
+    """Until the n-th explorer's sliders and the numbers next to them say z; its digit is painted in the same frame."""
     notebook.wait_until(f"([n, z]) => String(({SLIDERS})(n)) === String(z)", [n, z])
 
 

@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import re
 import socket
 import subprocess
 import sys
@@ -58,22 +57,13 @@ PIXELS = """n => {
     const { data } = canvas.getContext("2d").getImageData(0, 0, 28, 28);
     return Array.from({ length: 784 }, (_, i) => 1 - data[4 * i] / 255);
 }"""
-LAB = (
-    "jupyterlab",
-    "--expose-app-in-browser",
-    "--ServerApp.port_retries=0",
-    f"--IdentityProvider.token={TOKEN}",
-    "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
-    "--LabApp.news_url=None",
-    "--LabApp.extension_manager=readonly",
-)
+LAB = f"jupyterlab --expose-app-in-browser --ServerApp.port_retries=0 --IdentityProvider.token={TOKEN}".split()
+LAB += ["--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate", "--LabApp.news_url=None"]
 LAB_SETTINGS = {
-    "@jupyterlab/apputils-extension:themes": {"theme": "JupyterLab Light", "adaptive-theme": False},
     "@jupyterlab/apputils-extension:notification": {"fetchNews": "false"},
     "@jupyterlab/notebook-extension:tracker": {"windowingMode": "none"},  # all cells are there, also those below
 }
 CLASSIC = ("notebook", "--NotebookApp.port_retries=0", f"--NotebookApp.token={TOKEN}")
-FOREIGN = re.compile(r"^(?!data:|blob:|about:)")
 
 
 class Notebook:
@@ -81,14 +71,13 @@ class Notebook:
 
     def __init__(self, page: Page, address: str, run_code: str) -> None:
         self.page, self.address, self.run_code = page, address, run_code
-        self.foreign: list[str] = []
-        self.errors: list[str] = []
+        self.foreign, self.errors = [], []
         page.set_default_timeout(1000 * SECONDS)
         page.on("request", lambda request: self._on_request(request.url))
         page.on("pageerror", lambda error: self.errors.append(str(error)))
 
     def _on_request(self, url: str) -> None:
-        if FOREIGN.match(url) and not url.startswith(self.address):
+        if not url.startswith((self.address, "data:", "blob:", "about:")):
             self.foreign.append(url)
 
     def run(self, code: str) -> str:
@@ -105,20 +94,16 @@ class Notebook:
         self.page.wait_for_function(condition, arg=argument)
 
 
-def write(path: Path, *cells: str) -> None:
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
-    notebook.metadata.kernelspec = dict(name="python3", display_name="Python 3", language="python")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    nbformat.write(notebook, path)
-
-
 @contextlib.contextmanager
-def server(python: Path | str, folder: Path, *module_and_options: str) -> Iterator[str]:
-    """A Jupyter server on a free port of this machine that shows folder/notebooks; its address."""
+def server(python: Path | str, folder: Path, cells: tuple[str, ...], *module_and_options: str) -> Iterator[str]:
+    """A Jupyter server on a free port of this machine with a notebook of these cells; its address."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    (folder / "notebooks").mkdir(parents=True, exist_ok=True)
+    (folder / "notebooks").mkdir()
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+    notebook.metadata.kernelspec = dict(name="python3", display_name="Python 3", language="python")
+    nbformat.write(notebook, folder / "notebooks" / NAME)
     places = {f"JUPYTER_{name}_DIR": str(folder / name.lower()) for name in ("CONFIG", "DATA", "RUNTIME")}
     places |= {f"JUPYTERLAB_{name}_DIR": str(folder / name.lower()) for name in ("SETTINGS", "WORKSPACES")}
     environment = {
@@ -159,8 +144,7 @@ def in_lab(browser: Browser, folder: Path, *cells: str) -> Iterator[Notebook]:
     overrides = folder / "config" / "labconfig" / "default_setting_overrides.json"
     overrides.parent.mkdir(parents=True)
     overrides.write_text(json.dumps(LAB_SETTINGS))
-    write(folder / "notebooks" / NAME, *cells)
-    with server(sys.executable, folder, *LAB) as address, high_page(browser) as page:
+    with server(sys.executable, folder, cells, *LAB) as address, high_page(browser) as page:
         notebook = Notebook(page, address, RUN_IN_LAB)
         page.goto(f"{address}lab/tree/{NAME}?token={TOKEN}")
         notebook.wait_until(
@@ -173,8 +157,7 @@ def in_lab(browser: Browser, folder: Path, *cells: str) -> Iterator[Notebook]:
 @contextlib.contextmanager
 def in_classic(browser: Browser, python: Path, folder: Path, *cells: str) -> Iterator[Notebook]:
     """A notebook of these cells, run, in the classic notebook of another Python."""
-    write(folder / "notebooks" / NAME, *cells)
-    with server(python, folder, *CLASSIC) as address, high_page(browser) as page:
+    with server(python, folder, cells, *CLASSIC) as address, high_page(browser) as page:
         notebook = Notebook(page, address, RUN_IN_CLASSIC)
         # its manager of widgets first asks the kernel for older ones, and spoils outputs that come meanwhile
         with page.expect_console_message(lambda said: "jupyter.widget.control" in said.text, timeout=1000 * SECONDS):

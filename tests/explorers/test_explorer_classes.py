@@ -97,15 +97,6 @@ def test_sliders_move_the_style_and_a_new_digit_brings_its_own(shared_page, expl
     page.wait_for_function(f"document.querySelector('[role=status]').textContent.startsWith('{said}')")
 
 
-def test_of_an_empty_picture_nothing_is_said(shared_page):
-    page = shared_page("analogies")
-    page.get_by_role("button", name="clear").click()
-    assert written_q(page) == [""] * 10 and row(page).max() == 0
-    assert page.locator(".vae-top").count() == 0
-    page.locator("input[type=range]").first.press("ArrowRight")
-    assert row(page).max() > 0.1 and written_q(page) == [""] * 10
-
-
 # --- completions --------------------------------------------------------------------------------------------------
 
 
@@ -146,30 +137,6 @@ def test_what_is_shown_is_the_completion_the_regressor_and_the_draws(shared_page
     assert sliders == [f"z{j + 1}" for j in order[:5]]
     assert (colours(page, ".vae-source canvas")[-1] - tinted(bits, name)).abs().max() < 0.5 / 255 + 1e-6
     assert f"{words} is given" in one.static().alt.replace("the ", "") and "6 draws" in one.static().alt
-
-
-def test_completions_by_keyboard_alone(explorer_page, fragments):
-    page = explorer_page(fragments["completion"])
-    page.keyboard.press("Tab")
-    page.keyboard.press("ArrowDown")
-    assert value(page, "given") == "left"
-    for name in ("previous", "next", "clear", "z", *"zzzz", "the other 15 latents", "draw z from the prior", "reset"):
-        page.keyboard.press("Tab")
-        focus = page.evaluate("document.activeElement.ariaLabel ?? document.activeElement.textContent")
-        assert focus.startswith(name), focus
-        if name == "draw z from the prior":
-            page.keyboard.press("Enter")
-            assert len(set(value(page, "z"))) > 10
-    page.keyboard.press("Tab")
-    page.keyboard.press("Tab")
-    page.keyboard.press("Enter")
-    before = value(page, "draws")
-    assert value(page, "z") == before[1]
-    name = page.evaluate("document.activeElement.ariaLabel")
-    assert name == "draw 2, another completion of the left half: show it large"
-    page.get_by_role("button", name="draw others").press("Enter")
-    assert not any(a == b for a, b in zip(before, value(page, "draws"), strict=True))
-    page.wait_for_function("document.querySelector('[role=status]').textContent.includes('is given, in green')")
 
 
 def test_nets_come_with_the_part_that_needs_them(explorer_page, explorers, fragments):

@@ -5,9 +5,9 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from explorer_pages import change, image_of, ink, small_vae, value
+from explorer_pages import change, image_of, ink
 
-from vaecore import data, explorer, runs
+from vaecore import data, runs
 from vaecore.explorer.digits import bits_of
 
 
@@ -88,15 +88,6 @@ def test_a_drawn_digit_is_made_like_mnists_and_is_understood(page, digits, flat)
             assert classify(x).item() == label, (label, name)
 
 
-def test_the_pen_is_as_wide_as_mnists(page_functions, digits):
-    """Ink per length of line: a line of 17 pixels as dark as a real upright 1, whose height is 20."""
-    image = normalised(page_functions, [[[0.5, 0.1], [0.5, 0.9]]])
-    ones = digits.x_test[digits.y_test == 1].reshape(-1, 28, 28).double()
-    upright = ones[(ones > 0).any(1).sum(1) <= 6]  # columns with ink
-    assert len(upright) > 30
-    assert image.sum() / 255 == pytest.approx(upright.sum((1, 2)).div(255).median().item(), rel=0.1)
-
-
 def test_odd_drawings_are_whole(page_functions):
     """Size and place do not matter; a dot stays a dot; what has its mass at one end is not cut off."""
     first = normalised(page_functions, STROKES[3])
@@ -162,26 +153,16 @@ def test_the_written_elbo_is_that_of_the_digit(page, one, flat):
 
 def test_by_keyboard_alone_through_the_test_digits(page, one):
     """From the first back to the last, on round, and to an empty pad; what is there is said."""
-    caption = page.locator(".vae-digit-caption").first
-    page.get_by_role("button", name="previous").focus()
-    for key, k in (("Enter", 60), (" ", 59)):
-        page.keyboard.press(key)
-        page.wait_for_function(
-            "k => document.querySelector('.vae-digit-caption').textContent.includes(k)", arg=f" {k} of"
-        )
+    caption, buttons = page.locator(".vae-digit-caption").first, page.get_by_role("button")
+    for name, k in (("previous", 60), ("next", 1), ("next", 2)):
+        buttons.get_by_text(name).press("Enter")
         assert image_of(page).tolist() == one.test_digits[k - 1].tolist()
         assert caption.inner_text() == f"test digit {k} of 60: a {one.labels[k - 1]}"
         assert page.locator(".vae-pad").get_attribute("aria-label") == f"Drawing pad: {caption.inner_text()}"
-    page.keyboard.press("Tab")
-    for _ in range(3):
-        page.keyboard.press("Enter")
-    assert image_of(page).tolist() == one.test_digits[1].tolist()
-    page.keyboard.press("Tab")
-    page.keyboard.press("Enter")
+    buttons.get_by_text("clear").press("Enter")
     page.wait_for_selector("text=Nothing is drawn yet: there is no")
     assert not page.locator(".vae-term").first.is_visible()
-    page.keyboard.press("Shift+Tab")
-    page.keyboard.press("Enter")
+    buttons.get_by_text("next").press("Enter")
     page.wait_for_function("document.querySelector('[role=status]').textContent.startsWith('test digit 3 of 60: a ')")
 
 
@@ -189,13 +170,3 @@ def test_a_click_on_the_plane_takes_the_nearest_test_digit(page, one):
     code, box = one.settings["codes"][30], page.locator(".vae-plane").bounding_box()
     page.mouse.click(box["x"] + (code[0] / 3 + 1) / 2 * box["width"], box["y"] + (1 - code[1] / 3) / 2 * box["height"])
     assert image_of(page).tolist() == one.test_digits[30].tolist()
-
-
-def test_many_latents_have_no_plane_but_the_numbers(explorer_page, digits):
-    many = explorer.DigitExplorer(small_vae(5), digits)
-    page = explorer_page(many.fragment())
-    assert page.locator(".vae-plane").count() == 0 and page.locator(".vae-term").count() == 3
-    page.get_by_role("button", name="draw z from q").click()
-    epsilon = value(page, "epsilon")
-    assert len(epsilon) == 5 and len(set(epsilon)) >= 3  # two may be the same, as they have two decimals
-    assert "reconstruction" in many.static().alt

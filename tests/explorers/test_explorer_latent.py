@@ -4,10 +4,9 @@ import re
 
 import pytest
 import torch
-from explorer_pages import ROUNDED, VIEW, change, ink, page_of, small_vae, value
+from explorer_pages import ROUNDED, VIEW, change, ink, small_vae, value
 
 from vaecore import data, explorer
-from vaecore.explorer import base
 from vaecore.seeds import seeded
 
 
@@ -66,7 +65,7 @@ def test_a_walk_ends_at_the_second_digit_and_moves_only_where_motion_is_welcome(
     assert value(page, "z") == pytest.approx(flat.encode(x[first : first + 1]).mean[0].tolist(), abs=1e-3)
 
 
-def test_a_hand_stops_a_walk(page):
+def test_a_hand_stops_a_walk_and_a_walk_shows_how_far_it_is_whoever_moved_z(page):
     page.emulate_media(reduced_motion="no-preference")
     page.get_by_role("button", name="walk", exact=True).click()
     page.wait_for_function(f"{VIEW}.get('z')[0] !== 0")
@@ -75,9 +74,6 @@ def test_a_hand_stops_a_walk(page):
     assert value(page, "z") == [0, 0]
     assert page.locator(".vae-walk output").inner_text() == ""  # z is not on the way between the two
     assert not page.locator(".vae-path").is_visible()
-
-
-def test_a_walk_shows_how_far_it_is_whoever_moved_z(page):
     page.locator(".vae-walk input").press("End")
     end = value(page, "z")
     page.locator(".vae-walk input").press("Home")
@@ -99,28 +95,9 @@ def test_the_prior_is_drawn_and_reset(shared_page):
     assert value(page, "z") == [0] * 50
 
 
-def test_without_a_kernel_only_latents_with_pictures_have_sliders(explorer_page):
-    one = explorer.LatentExplorer(decode=lambda z: z[:, :1].sigmoid().expand(-1, 784), d_z=4)
-    page = explorer_page(one.fragment())
-    assert page.locator("input[type=range]").count() == 2
-    assert "No kernel answers here" in page.locator(".vae-live > .vae-note").inner_text()
-
-
-def test_a_view_that_is_attached_late_paints_its_whole_plane(browser, explorers, flat):
-    """As in a Tab of ipywidgets that is opened later: until then the view is in no document."""
-    one, page = explorers["latent"], browser.new_page()
-    page.set_content(page_of())
-    page.add_script_tag(type="module", content=f"{base.JAVASCRIPT}\nglobalThis.js = {{ render, Store }};")
-    page.wait_for_function("globalThis.js")
-    page.evaluate(
-        """state => {
-            const el = document.createElement("div");
-            js.render({ model: new js.Store(state), el });
-            return new Promise(done => setTimeout(done, 300)).then(() => document.body.append(el));
-        }""",
-        dict(kind=one.kind, settings=one.settings, blobs=one.blobs, z=[0, 0], picture=None),
-    )
-    page.wait_for_selector(".vae-live[data-ready]")
+@torch.no_grad()
+def test_the_plane_is_what_the_model_decodes(page, flat):
+    """Of its 16 by 16 tiles, the mean ink."""
     tiles = """() => {
         const canvas = document.querySelector(".vae-manifold"), side = canvas.width / 16;
         const tile = (row, column) => canvas.getContext("2d").getImageData(column * side, row * side, side, side).data;
@@ -128,12 +105,10 @@ def test_a_view_that_is_attached_late_paints_its_whole_plane(browser, explorers,
         return Array.from({ length: 256 }, (_, k) => mean(tile(Math.floor(k / 16), k % 16)));
     }"""
     page.wait_for_function(f"() => ({tiles})()[255] > 0")
-    middles = torch.linspace(-1, 1, 33)[1::2] * one.settings["limit"]
+    middles = torch.linspace(-3, 3, 33)[1::2]
     down, across = torch.meshgrid(-middles, middles, indexing="ij")
-    with torch.no_grad():
-        exact = flat.decode(torch.stack([across.flatten(), down.flatten()], dim=1)).mean.mean(1)
+    exact = flat.decode(torch.stack([across.flatten(), down.flatten()], dim=1)).mean.mean(1)
     assert (torch.tensor(page.evaluate(tiles)) - exact).abs().max() < 0.005
-    page.close()
 
 
 def test_collapsed_and_active_latents(digits):

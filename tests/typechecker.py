@@ -1,4 +1,4 @@
-"""beartype as vaecore sets it up, for jaxtyping's import hook: it checks every annotation at every call of the tests."""
+"""beartype as vaecore sets it up, for jaxtyping's import hook: every annotation is checked at every call of the tests."""
 
 from collections.abc import Callable
 

@@ -90,6 +90,7 @@ CALLS = {
     "pretrained: name": (lambda: runs.pretrained("m1", digits()), ValueError, "name"),
     "checkpoints: card": (lambda: checkpoints.save("unwritten", vae(), note=object()), TypeError, "card"),
     "graph: dot": (lambda: diagrams.graph("digraph { a -> ", alt="x"), ValueError, "dot"),
+    "graph: no alt text": (lambda: diagrams.graph("digraph { a }", alt=" "), ValueError, "alt"),
     "digit_grid: values": (lambda: figures.digit_grid(torch.full((1, 784), 2.0), 1, alt="x"), ValueError, "images"),
 }
 

@@ -177,5 +177,7 @@ def test_other_names_without_network(cached):
 
 def test_a_damaged_cache_says_what_to_do(tmp_path):
     write(tmp_path / "cache" / "vaecore", {file: HTML for file in FILES})
-    with pytest.raises(ValueError, match=r"cache/vaecore/MNIST/raw/train-images-idx3-ubyte is no .*; delete it and run"):
+    with pytest.raises(
+        ValueError, match=r"cache/vaecore/MNIST/raw/train-images-idx3-ubyte is no .*; delete it and run"
+    ):
         data.mnist()

@@ -175,9 +175,7 @@ def test_an_experiment_minimises_the_bound_that_it_names(name, bound, small):
     with torch.no_grad():
         model.classifier[-1].bias[0] = 20  # so that some classes are unlikely
     ours = value_of(small, "m2", model, bound=name, equal_shares=None, alpha=0.0)
-    others = [
-        value_of(small, "m2", model, bound=other, equal_shares=None, alpha=0.0) for other in objectives.BOUNDS
-    ]
+    others = [value_of(small, "m2", model, bound=other, equal_shares=None, alpha=0.0) for other in objectives.BOUNDS]
     labelled, unlabelled = label_split(small.y_train, 100, seed=0)
     x = [objectives.binarize(small.x_train[rows]) for rows in (labelled, unlabelled[:20])]
     with torch.no_grad():

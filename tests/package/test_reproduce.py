@@ -61,7 +61,9 @@ def test_runs_are_made_side_by_side_and_after_their_starts(tmp_path, nothing_tra
     failed = reproduce.make_all(ordered, "cpu", jobs=2)
     assert failed == [records.command(run) for run in ordered if run.name not in ("m1_fp32",)]  # vae_nll, and after it
     texts = {path.name: path.read_text() for path in tmp_path.iterdir()}
-    assert set(texts) == {"m1_fp32-0", "m1_fp32-1", "vae_nll-0"} and all(text.endswith("cpu 1") for text in texts.values())
+    assert set(texts) == {"m1_fp32-0", "m1_fp32-1", "vae_nll-0"} and all(
+        text.endswith("cpu 1") for text in texts.values()
+    )
 
 
 def test_a_start_whose_record_is_there_is_only_trained(tmp_path, nothing_trained, monkeypatch):

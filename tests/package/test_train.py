@@ -9,7 +9,7 @@ import pytest
 import torch
 from small_runs import epochs_saved, images, tiny, train, weights
 
-from vaecore import checkpoints, devices, evaluate, splits
+from vaecore import checkpoints, devices, evaluate, seeds, splits
 from vaecore.train import fit
 from vaecore.vae import VAE
 
@@ -259,7 +259,11 @@ def test_another_default_dtype(tmp_path):
 @pytest.mark.parametrize(
     "setting, value, plain",
     [("epochs", np.int64(2), 2), ("batch_size", np.int32(20), 20), ("seed", np.int64(3), 3)]
-    + [("lr", np.float64(1e-3), 1e-3), ("lr", torch.tensor(0.25), 0.25), ("faster", {"enc": np.float32(2)}, {"enc": 2})],
+    + [
+        ("lr", np.float64(1e-3), 1e-3),
+        ("lr", torch.tensor(0.25), 0.25),
+        ("faster", {"enc": np.float32(2)}, {"enc": 2}),
+    ],
 )
 def test_numbers_of_numpy_and_torch_are_settings(tmp_path, setting, value, plain):
     models = tiny(), tiny()
@@ -299,8 +303,20 @@ def test_half_of_the_cores(monkeypatch, variable, before, after):
 
 @pytest.mark.parametrize(
     "name, width, native, expected",
-    [("auto", 256, True, "bf16"), ("auto", 255, True, "fp32"), ("auto", 256, False, "fp32"), ("bf16", 2, False, "bf16")],
+    [
+        ("auto", 256, True, "bf16"),
+        ("auto", 255, True, "fp32"),
+        ("auto", 256, False, "fp32"),
+        ("bf16", 2, False, "bf16"),
+    ],
 )
 def test_the_precision_depends_on_the_cpu_and_the_layers(monkeypatch, name, width, native, expected):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: dict(avx512_bf16=native))
     assert devices.pick_precision(name, torch.nn.Linear(width, 300)) == expected
+
+
+def test_seeding_the_cpu_leaves_other_devices_alone(monkeypatch):
+    reseeded = []
+    monkeypatch.setattr(torch.mps, "manual_seed", reseeded.append)
+    seeds.reseed(0, torch.device("cpu"))
+    assert reseeded == []

@@ -1,5 +1,6 @@
 # Every task of the project. Works with GNU make 3.81, so with the make that macOS has.
 #   make book                              the book, executed, in _build/html/index.html
+#   make check                             lint, types and the package's tests, in under two minutes: for daily work
 #   make test                              everything that is checked at every change; make test-all: the slow checks too
 #   make book PYTHON=/path/to/python3.12   with another Python
 #   make book TORCH=installed PYTHON=...   keeps the torch which that Python already has
@@ -11,55 +12,61 @@ SOLUTIONS ?= 1
 PORT ?= 8000
 OF_VAECORE = tests/equations tests/package
 VENV = .venv/bin
+# one thread, for the build runs at the same time: threads that outnumber the cores wait for each other
+PYTEST = OMP_NUM_THREADS=1 $(VENV)/python -m pytest
 ifeq ($(origin PYTHON),file)
-KEEP = --keep-python
+KEEP = yes
 endif
 
-.PHONY: help book test test-all test-versions setup lint format lock audit screenshots serve zip linkcheck clean distclean
+.PHONY: help book check test test-all test-versions setup lint format lock audit screenshots serve zip linkcheck clean distclean
 help:
 	@echo "make book         builds the book into _build/html/index.html (SOLUTIONS=0: without solutions, for a class)"
+	@echo "make check        lints, and runs the tests of vaecore that need no built book"
 	@echo "make test         lints, builds cold, and runs the tests (make test-all: the slow ones too)"
 	@echo "make test-versions  tests vaecore with the oldest and the newest Python and PyTorch that it supports"
 	@echo "make serve        shows the built book at http://127.0.0.1:8000 (PORT=8001: at another port)"
 	@echo "make zip          packs it into _build/variational-autoencoders.zip, to be read without a network"
-	@echo "make linkcheck    asks whether the addresses that it links to are still there; needs a network"
+	@echo "make linkcheck    asks whether the addresses that the book links to still answer; needs a network"
 	@echo "make screenshots  every page, light and dark, wide and narrow, into _build/screenshots"
 	@echo "make lock         renews requirements.txt from pyproject.toml (UV_ARGS=--upgrade takes newer versions)"
-	@echo "make audit        asks whether a package of requirements.txt has a known hole; needs a network"
+	@echo "make audit        asks whether a package of requirements.txt has a known vulnerability; needs a network"
 	@echo "make clean        removes _build; make distclean: .venv too"
 
 setup:
-	@command -v "$(PYTHON)" >/dev/null 2>&1 || { \
-	  echo "make: no '$(PYTHON)' was found; install Python 3.11, 3.12 or 3.13, or name it: make book PYTHON=/path/to/python3" >&2; \
-	  exit 1; }
-	@"$(PYTHON)" book/_ext/environment.py --torch "$(TORCH)" $(KEEP)
+	@sh tools/setup.sh "$(PYTHON)" "$(TORCH)" "$(KEEP)"
 
 book: setup
-	@$(VENV)/python book/_ext/build.py $(if $(filter 0,$(SOLUTIONS)),--no-solutions)
+	@$(VENV)/python -m tools.build $(if $(filter 0,$(SOLUTIONS)),--no-solutions)
 
 serve: book
 	@$(VENV)/python -m http.server --bind 127.0.0.1 --directory _build/html $(PORT)
 
 zip: book
-	@$(VENV)/python book/_ext/bundle.py _build/html _build/variational-autoencoders.zip
+	@$(VENV)/python -m tools.bundle _build/html _build/variational-autoencoders.zip
 
-linkcheck: book
-	@$(VENV)/python book/_ext/links.py _build/html
+linkcheck: setup
+	@$(VENV)/python -m tools.build --linkcheck
 
 lint: setup
 	$(VENV)/ruff check
 	$(VENV)/ruff format --check
-	$(VENV)/codespell book vaecore tests benchmarks .github README.md Makefile pyproject.toml
+	$(VENV)/codespell book vaecore tests tools benchmarks .github *.md Makefile pyproject.toml
+	$(VENV)/lint-imports --no-logo
+	$(VENV)/basedpyright
+	$(VENV)/oxlint --deny-warnings vaecore/explorer/js
 
 format: setup
 	$(VENV)/ruff check --fix
 	$(VENV)/ruff format
 
+check: lint
+	$(PYTEST) -q -m "not slow" $(OF_VAECORE)
+
 test: lint
-	$(VENV)/python -m pytest --durations=10 -m "not slow"
+	$(PYTEST) --durations=10 -m "not slow"
 
 test-all: lint
-	$(VENV)/python -m pytest --durations=20 --record benchmarks/results/tests.json
+	$(PYTEST) --durations=20 --record vaecore/results/tests.json
 
 # the oldest versions that pyproject.toml allows, then the newest; uv takes the Pythons from PATH or fetches them
 test-versions: setup

@@ -20,16 +20,18 @@ from benchmarks import chromium
 install_import_hook("vaecore", "typechecker.check")  # before anything imports vaecore
 ROOT = Path(__file__).parents[1]
 COLD = ROOT / "_build" / "test"
-DRIVER = ROOT / "book" / "_ext" / "build.py"
+DRIVER = [sys.executable, "-m", "tools.build"]
 
 
 def run_driver(*arguments: object, root: Path = ROOT) -> subprocess.CompletedProcess:
-    command = [sys.executable, root / DRIVER.relative_to(ROOT), *arguments]
-    return subprocess.run(list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    """Run the build; with another `root`, that of a copy of the project."""
+    command = [*DRIVER, *map(str, arguments)]
+    return subprocess.run(command, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
 def pytest_addoption(parser) -> None:
     parser.addoption("--record", metavar="FILE", help="write what the tests tried, and how much of it held, as JSON")
+    parser.addoption("--site", metavar="FOLDER", type=Path, help="test these built pages; build none")
 
 
 TALLY = pytest.StashKey[dict]()
@@ -84,23 +86,23 @@ def decoded(flat):
 
 def pytest_collection_modifyitems(items: list) -> None:
     """What looks at the built book comes last: the book is built beside the other tests."""
-    items.sort(key=needs_build)
+    items.sort(key=lambda item: bool(needs_build(item)))
 
 
 def needs_build(item) -> bool:
-    return "cold_build" in item.fixturenames
+    return {"cold_build", "site"} & set(item.fixturenames)
 
 
 @pytest.fixture(scope="session", autouse=True)
 def building(request, tmp_path_factory):
     """The build from nothing, into a folder of its own: all chapters executed, every warning an error."""
-    if not any(map(needs_build, request.session.items)):
+    if request.config.option.site or not any(map(needs_build, request.session.items)):
         yield None
         return
     shutil.rmtree(COLD, ignore_errors=True)
     with open(tmp_path_factory.mktemp("build") / "log", "w+", encoding="utf-8") as log:
-        command = [sys.executable, DRIVER, "--out", COLD]
-        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
+        command = [*DRIVER, "--out", COLD]
+        process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
         yield process, log
         if process.poll() is None:  # a run that stops early stops the build, and the kernels below it
             os.killpg(process.pid, signal.SIGTERM)
@@ -117,9 +119,11 @@ def cold_build(building) -> subprocess.CompletedProcess:
 
 
 @pytest.fixture(scope="session")
-def site(cold_build) -> Path:
-    """The folder of the built pages."""
-    if cold_build.returncode:
+def site(request) -> Path:
+    """Return the folder of the built pages."""
+    if request.config.option.site:
+        return request.config.option.site.absolute()
+    if request.getfixturevalue("cold_build").returncode:
         pytest.fail("the book does not build; test_the_book_builds shows why", pytrace=False)
     return COLD / "_build" / "html"
 

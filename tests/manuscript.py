@@ -1,4 +1,4 @@
-"""Reads chapters as text and complains: each function takes sources and returns sentences, one for each fault found."""
+"""Rules for chapters as text: each function takes a source and returns sentences, one for each fault found."""
 
 import ast
 import re
@@ -23,7 +23,7 @@ NUMBERED_THINGS = re.compile(
 
 @dataclass
 class Block:
-    """A stretch of prose (kind "prose") or a directive: its options, its body, and the line before which it stands."""
+    """A stretch of prose (kind "prose") or a directive: its options, its body, and the line above it."""
 
     kind: str
     line: int
@@ -34,7 +34,7 @@ class Block:
 
 
 def blocks(text: str, line: int = 1) -> Iterator[Block]:
-    """The chapter cut into prose and directives, in order; prose inside an admonition and the like counts too."""
+    """Yield the chapter's prose and directives, in order; prose inside an admonition and the like counts too."""
     lines, prose, start = text.split("\n"), [], 0
     if line == 1 and lines[0] == "---":
         start = lines.index("---", 1) + 1
@@ -85,7 +85,7 @@ def long_cells(text: str, most: int = 25, middle: int = 12) -> list[str]:
 
 
 def figure_faults(text: str, alt_at: dict[str, int]) -> list[str]:
-    """`alt_at`: each function that makes a picture, and the place of `alt` among its arguments."""
+    """Check pictures; `alt_at` maps each function that makes one to the position of `alt` among its arguments."""
     faults = []
     for cell in cells(text):
         figure = (cell.options.get("mystnb") or {}).get("figure") or {}
@@ -110,7 +110,7 @@ def figure_faults(text: str, alt_at: dict[str, int]) -> list[str]:
 
 
 def _words(node: ast.AST | None) -> str:
-    """The text of a string in the source; of other expressions, the strings inside them."""
+    """Return the text of a string in the source; of other expressions, the strings inside them."""
     return "".join(str(n.value) for n in ast.walk(node) if isinstance(n, ast.Constant)) if node else ""
 
 
@@ -229,34 +229,3 @@ def exercise_faults(text: str, least: int = 3) -> list[str]:
 def furniture_faults(text: str) -> list[str]:
     faults = [] if any(b.kind == "chapter-facts" for b in blocks(text)) else ["no {chapter-facts} line"]
     return faults if re.search(r"^\*+Next\b", text, re.MULTILINE) else [*faults, "no Next line"]
-
-
-def import_faults(sources: dict[str, str], layers: list[set[str]]) -> list[str]:
-    """`sources`: module name to its text. A module may import from its own layer and those before it, nothing later.
-
-    A module in a folder, "explorer/base", has the folder's place.
-    """
-    rank = {name: i for i, layer in enumerate(layers) for name in layer}
-    faults = [f"{name} has no place among the layers" for name in sources if name.split("/")[0] not in rank]
-    for name, source in sources.items():
-        place, depth = name.split("/")[0], name.count("/")
-        for node in ast.walk(ast.parse(source)):
-            names = (
-                [a.name for a in getattr(node, "names", [])] if isinstance(node, ast.Import | ast.ImportFrom) else []
-            )
-            if isinstance(node, ast.ImportFrom):
-                inner = (node.module or "").removeprefix("vaecore").lstrip(".")
-                here = node.level == depth + 1 or (node.module or "").split(".")[0] == "vaecore"
-                names = ([inner] if inner else names) if here else [f"/{node.module}"]
-                if 0 < node.level <= depth:  # from beside it in its folder
-                    names = [place]
-            elif isinstance(node, ast.Import):
-                names = [n.removeprefix("vaecore.") if n.startswith("vaecore.") else f"/{n}" for n in names]
-            for other in names:
-                module = other.split(".")[0]
-                if rank.get(module, 0) > rank.get(place, 0):
-                    faults.append(f"{name} imports {module}, which stands above it")
-                shows = module.strip("/") in {"matplotlib", "graphviz", "ipywidgets", "anywidget"}
-                if shows and rank.get(place, 9) < rank["figures"]:
-                    faults.append(f"{name} imports {module.strip('/')}: models know nothing of pictures")
-    return faults

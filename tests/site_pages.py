@@ -1,10 +1,33 @@
 """What the tests of the built pages share: which pages there are, how they are opened, and what is read from them."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 TEXTS = {path.stem: path.read_text() for path in sorted((Path(__file__).parents[1] / "book").glob("*.md"))}
 PAGES = [*TEXTS, "search", "genindex"]
 WIDE, NARROW = 1400, 390
+WATCH = """
+    globalThis.shows = e => e.checkVisibility({ visibilityProperty: true, opacityProperty: true })
+        && e.getBoundingClientRect().height > 0;
+    globalThis.shifts = [];
+    const about = node => (node?.parentElement ?? node)?.outerHTML.slice(0, 100);
+    new PerformanceObserver(list => list.getEntries().filter(e => !e.hadRecentInput).forEach(e => shifts.push({
+        start: e.startTime, value: e.value, moved: e.sources.map(source => about(source.node)),
+    }))).observe({ type: "layout-shift", buffered: true });
+    globalThis.settled = async () => {  // all in sight is alive; after ten seconds it is taken as it is
+        const inSight = e => e.getBoundingClientRect().bottom > 0 && e.getBoundingClientRect().top < innerHeight;
+        const late = () => [...document.querySelectorAll(".vae-explorer:not(.vae-alive)")].some(inSight)
+            || document.querySelector("#search-results") && !document.querySelector("ul.search p.context");
+        for (let n = 0; n < 2 || late() && n < 600; n++) await new Promise(requestAnimationFrame);
+    };
+"""
+READ = """async () => {
+    const page = document.scrollingElement;
+    while (page.scrollTop + innerHeight < page.scrollHeight - 1) {
+        page.scrollBy({ top: 0.8 * innerHeight, behavior: "instant" });
+        await settled();
+    }
+}"""
 UNFOLD = """() => {
     document.querySelectorAll("details").forEach(d => d.open = true);
     document.querySelectorAll(".toggle-hidden").forEach(d => d.classList.remove("toggle-hidden"));
@@ -19,13 +42,30 @@ CONTRAST = """([selector, property]) => {
     const page = getComputedStyle(document.body).backgroundColor;
     const onItsOwnPaper = e => e.closest("g[id*='text_']")?.querySelector("path[style*='fill: #ffffff']");
     return [...document.querySelectorAll(selector)].filter(e => !onItsOwnPaper(e))
-        .map(e => [e.textContent.trim(), ratio(getComputedStyle(e)[property], page)]);
+        .map(e => [e.textContent.trim(), ratio(getComputedStyle(e)[property], page)])
+        .filter(([, contrast]) => contrast < 4.5);
 }"""
 
 
-def page_url(address: str, name: str) -> str:
-    """Where a page is found; the search with something found, for it is empty otherwise."""
-    return f"{address}{name}.html" + ("?q=posterior" if name == "search" else "")
+def visit(browser, address: str, name: str, width: int) -> SimpleNamespace:
+    """Open a page as a first-time reader does, scroll to its end, unfold it; note its requests and complaints."""
+    page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme="light", reduced_motion="reduce")
+    found = SimpleNamespace(name=name, page=page, address=address, requests=[], complaints=[])
+    page.on("request", lambda asked: found.requests.append(asked.url))
+    page.on("requestfailed", lambda asked: found.complaints.append(f"failed: {asked.url}"))
+    page.on("pageerror", lambda error: found.complaints.append(str(error)))
+    page.on("console", lambda said: found.complaints.append(said.text) if said.type == "error" else None)
+    page.add_init_script(WATCH)
+    page.goto(f"{address}{name}.html" + ("?q=posterior" if name == "search" else ""))  # an empty search is empty
+    page.evaluate("() => window.MathJax?.startup?.promise")
+    page.evaluate("settled()")
+    if name == "search":
+        page.wait_for_load_state("networkidle")  # it fetches a few words of each page that it found
+    found.first = set(found.requests)
+    page.evaluate(READ)
+    found.shifts = page.evaluate("shifts")
+    page.evaluate(UNFOLD)
+    return found
 
 
 def set_theme(page, theme: str) -> None:

@@ -9,6 +9,7 @@ import platform
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -23,7 +24,7 @@ from .vae import VAE, Regressor
 MODELS = {"VAE": VAE, "Regressor": Regressor, "M2": M2, "M1M2": M1M2.from_config}
 
 
-def unwrap(model: nn.Module) -> nn.Module:
+def unwrap(model: Any) -> Any:
     """The model itself, if torch.compile, DataParallel or DistributedDataParallel wraps it."""
     for name in ("_orig_mod", "module"):
         if isinstance(inner := getattr(model, name, None), nn.Module):
@@ -114,7 +115,9 @@ def provenance() -> dict[str, str]:
     here, environment = Path(__file__), {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}
     tracked = ["git", "ls-files", "--error-unmatch", here.name]  # else it is somebody else's repository
     describe = ["git", "describe", "--always", "--dirty", "--abbrev=12", "--match="]
-    options = dict(cwd=here.parent, env=environment, capture_output=True, text=True, check=True, timeout=10)
+    options: dict[str, Any] = dict(
+        cwd=here.parent, env=environment, capture_output=True, text=True, check=True, timeout=10
+    )
     with contextlib.suppress(OSError, subprocess.SubprocessError):
         subprocess.run(tracked, **options)
         commit = subprocess.run(describe, **options).stdout.strip()
@@ -131,5 +134,5 @@ def _digest(tensors: dict[str, Tensor], card: str) -> str:
     for name in sorted(tensors):
         tensor = tensors[name]
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()

@@ -150,7 +150,7 @@ def fingerprint(digits: Digits) -> str:
     """Sixteen hexadecimal figures that change with any byte of the images or labels."""
     total = hashlib.sha256()
     for tensor in (digits.x_train, digits.y_train, digits.x_test, digits.y_test):
-        total.update(tensor.cpu().contiguous().numpy())
+        total.update(tensor.cpu().contiguous().numpy().data)
     return total.hexdigest()[:16]
 
 

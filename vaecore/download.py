@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pooch
 
@@ -19,7 +20,7 @@ def fetch(address: str, known_hash: str, path: Path) -> Path:
     Raises OSError if the server does not answer, ValueError if it sends something else.
     """
     pooch.get_logger().setLevel("WARNING")
-    downloader = pooch.HTTPDownloader(
+    downloader: Any = pooch.HTTPDownloader(
         progressbar=not os.environ.get("VAECORE_BUILD"), timeout=TIMEOUT, headers={"User-Agent": "vaecore"}
     )
     return Path(pooch.retrieve(address, known_hash, path.name, path.parent, downloader=downloader))

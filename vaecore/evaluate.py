@@ -115,8 +115,6 @@ def active_units(
     batch_size: int = 1000,
 ) -> Bool[Tensor, "Z"]:
     """Which latents the encoder uses: variance over images of q's mean > threshold. arXiv:1509.00519."""
-    if len(x) < 2:
-        raise ValueError(f"x must hold at least two images, to vary; got {len(x)}.")
     means = torch.cat([model.encode(*batch).mean for batch in _batches(x, y, batch_size)])
     return means.var(0) > threshold
 
@@ -140,15 +138,11 @@ class Spread(NamedTuple):
 def spread(values: Iterable[float]) -> Spread:
     """The mean and standard deviation of several runs' results; the standard deviation of a single run is nan."""
     runs = torch.tensor(list(values), dtype=torch.float64)
-    if len(runs) == 0:
-        raise ValueError("values must hold the result of at least one run; got none.")
     std = runs.std().item() if len(runs) > 1 else math.nan
     return Spread(runs.mean().item(), std, len(runs))
 
 
 def _batches(x: Tensor, y: Tensor | None, batch_size: int) -> Iterator[tuple[Tensor, Tensor | None]]:
-    if len(x) == 0:
-        raise ValueError("x must hold at least one image; got none.")
     if y is not None and len(y) != len(x):
         raise ValueError(f"y must hold one row for each of the {len(x)} images of x; got {len(y)}.")
     size = int(batch_size)

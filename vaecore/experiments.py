@@ -3,6 +3,7 @@
 import hashlib
 import json
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,25 +73,34 @@ class Experiment:
         return f"{self.name}{labels}-{self.draw}-{self.key()}"
 
 
-M1 = dict(model="VAE", sizes=dict(d_z=50, hidden=(500, 500)))
-VAE_2D = dict(model="VAE", sizes=dict(d_z=2, hidden=(256, 256)))
-ON_PIXELS = dict(model="M2", sizes=dict(d_z=50, hidden=(500,), activation="relu"), mean_image=True)
-ON_FEATURES = dict(model="M1M2", sizes=dict(d_z=50, hidden=(300,), likelihood="gaussian"))
-ON_FEATURES_SMALL = dict(model="M1M2", sizes=dict(d_z=8, hidden=(300,), likelihood="gaussian", activation="relu"))
-NETS = dict(hidden=(200, 200))
-DOERSCH_NETS = dict(d_x=756, d_y=28, hidden=(1000, 500, 250), activation="relu")
+Part = dict[str, Any]  # settings that several experiments share
+
+M1: Part = dict(model="VAE", sizes=dict(d_z=50, hidden=(500, 500)))
+VAE_2D: Part = dict(model="VAE", sizes=dict(d_z=2, hidden=(256, 256)))
+ON_PIXELS: Part = dict(model="M2", sizes=dict(d_z=50, hidden=(500,), activation="relu"), mean_image=True)
+ON_FEATURES: Part = dict(model="M1M2", sizes=dict(d_z=50, hidden=(300,), likelihood="gaussian"))
+ON_FEATURES_SMALL: Part = dict(model="M1M2", sizes=dict(d_z=8, hidden=(300,), likelihood="gaussian", activation="relu"))
+NETS: Part = dict(hidden=(200, 200))
+DOERSCH_NETS: Part = dict(d_x=756, d_y=28, hidden=(1000, 500, 250), activation="relu")
 
 # so many labels that y and z show what they stand for
-MANY_LABELS = dict(alpha=10.0, labels=10_000, epochs=60, batch_size=500, precision="bf16")
-PIXELS_HOW = dict(batch_size=200, lr=1e-3, precision="bf16", faster={"columns": 10.0})
-SHORT = dict(epochs=40, batch_size=500, precision="bf16")  # the ablation takes an afternoon on two CPU cores
-ALONE = dict(epochs=1000, batch_size=100, lr=1e-3)  # for 100 labels one step an epoch
-DOERSCH_HOW = dict(epochs=60, batch_size=100, lr=1e-3, precision="bf16")
+MANY_LABELS: Part = dict(alpha=10.0, labels=10_000, epochs=60, batch_size=500, precision="bf16")
+PIXELS_HOW: Part = dict(batch_size=200, lr=1e-3, precision="bf16", faster={"columns": 10.0})
+SHORT: Part = dict(epochs=40, batch_size=500, precision="bf16")  # the ablation takes an afternoon on two CPU cores
+ALONE: Part = dict(epochs=1000, batch_size=100, lr=1e-3)  # for 100 labels one step an epoch
+DOERSCH_HOW: Part = dict(epochs=60, batch_size=100, lr=1e-3, precision="bf16")
 
-SEMI, IN_TURN, CLASSIFIER = (dict(objective=name) for name in ("semi_supervised", "in_turn", "classifier"))
-REGRESSOR, LIKELY = dict(objective="regressor"), dict(bound="likely_classes")
-LOSS, ERROR, GREY = dict(measure="test loss"), dict(measure="test error"), dict(measure="test error on grey")
-LOG_X, LOG_X_Y, ELBO = dict(measure="-log p(x)"), dict(measure="-log p(x|y)"), dict(measure="test ELBO")
+SEMI: Part = dict(objective="semi_supervised")
+IN_TURN: Part = dict(objective="in_turn")
+CLASSIFIER: Part = dict(objective="classifier")
+REGRESSOR: Part = dict(objective="regressor")
+LIKELY: Part = dict(bound="likely_classes")
+LOSS: Part = dict(measure="test loss")
+ERROR: Part = dict(measure="test error")
+GREY: Part = dict(measure="test error on grey")
+LOG_X: Part = dict(measure="-log p(x)")
+LOG_X_Y: Part = dict(measure="-log p(x|y)")
+ELBO: Part = dict(measure="test ELBO")
 
 # fmt: off
 TABLE = (

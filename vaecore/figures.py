@@ -7,10 +7,12 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import matplotlib
 import numpy as np
 import torch
+from cycler import cycler
 from jaxtyping import Float, Int64, Shaped
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -28,7 +30,7 @@ THEME_COLOURS = {
     DECODER: f"var(--vae-decoder, {DECODER})",
     PRIOR: f"var(--vae-prior, {PRIOR})",
 }
-STYLE = {
+STYLE: Any = {
     "svg.fonttype": "none",
     "font.family": "sans-serif",
     "font.size": 10,
@@ -42,7 +44,7 @@ STYLE = {
     "text.color": INK,
     "xtick.color": INK,
     "ytick.color": INK,
-    "axes.prop_cycle": matplotlib.cycler(color=[ENCODER, DECODER, PRIOR]),
+    "axes.prop_cycle": cycler(color=[ENCODER, DECODER, PRIOR]),
 }
 _numbers = itertools.count(1)
 
@@ -101,7 +103,7 @@ def _cell(content: object) -> str:
     return html.escape(str(content))
 
 
-def axes(width: float = 5.0, height: float = 3.0, n_columns: int = 1, n_rows: int = 1, **kwargs):
+def axes(width: float = 5.0, height: float = 3.0, n_columns: int = 1, n_rows: int = 1, **kwargs) -> tuple[Figure, Any]:
     """A figure and its axes in the book's style (inches); `kwargs` go to Figure.subplots."""
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(width, height), layout="constrained")
@@ -114,11 +116,11 @@ def picture(figure: Figure, alt: str) -> Picture:
         if text.get_color() == "black":
             text.set_color(INK)
     for line in figure.findobj(Line2D):  # clouds of dots would make the page heavy
-        if len(line.get_xdata()) > 500 and line.get_linestyle() == "None":
+        if np.size(line.get_xdata()) > 500 and line.get_linestyle() == "None":
             line.set_rasterized(True)
     for ax in figure.axes:
-        if ax.get_legend() is not None:
-            ax.get_legend().set_frame_on(False)
+        if legend := ax.get_legend():
+            legend.set_frame_on(False)
     buffer = io.StringIO()
     with matplotlib.rc_context(STYLE):
         figure.savefig(buffer, format="svg", dpi=144)
@@ -172,14 +174,15 @@ def latent_scatter(ax: Axes, z: Float[Tensor, "N 2"], labels: Int64[Tensor, "N"]
     if not z.isfinite().all():
         raise ValueError("z must be finite codes; got nan or infinity.")
     check_classes(labels, math.inf, "labels")
-    z, labels = z.detach().cpu().numpy(), labels.cpu().numpy()
-    ax.scatter(z[:, 0], z[:, 1], c=labels, cmap="tab10", s=2, linewidths=0, alpha=0.6, rasterized=True)
-    names = np.unique(labels)
-    places = np.stack([np.median(z[labels == name], axis=0) for name in names])
-    span = np.ptp(z, axis=0).max() if limit is None else 2 * limit
+    codes, classes = z.detach().cpu().numpy(), labels.cpu().numpy()
+    ax.scatter(codes[:, 0], codes[:, 1], c=classes, cmap="tab10", s=2, linewidths=0, alpha=0.6, rasterized=True)
+    names = np.unique(classes)
+    places = np.stack([np.median(codes[classes == name], axis=0) for name in names])
+    span = np.ptp(codes, axis=0).max() if limit is None else 2 * limit
     for name, place in zip(names, _spread_out(places, span / 12), strict=True):
         ax.text(
-            *place,
+            place[0],
+            place[1],
             str(name),
             ha="center",
             va="center",

@@ -1,6 +1,7 @@
 """M2, where the class y is a latent that is known for some images; and M1+M2, an M2 on the features of a frozen VAE."""
 
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -22,7 +23,7 @@ class LabelledMLP(nn.Module):
         net = mlp(d_a, hidden, d_out, activation)
         self.first, self.rest = net[0], net[1:]
         # zero, since random columns let the classes stand for styles before the labels have said what they are
-        self.columns = nn.Parameter(torch.zeros(n_classes, net[0].out_features))
+        self.columns = nn.Parameter(torch.zeros(n_classes, [*hidden, d_out][0]))
 
     def forward(self, a: Float[Tensor, "*B A"], y: Int64[Tensor, "B"] | None) -> Float[Tensor, "..."]:
         """(*B, d_out) for classes y (B,); for every class, (K, B, d_out), where y is None."""
@@ -123,13 +124,12 @@ class M1M2(nn.Module):
     features(x).rsample(), drawn again at each visit.
     """
 
+    active: Tensor
+
     def __init__(self, m1: VAE, m2: M2, active: Bool[Tensor, "Z1"]) -> None:
         super().__init__()
-        if m2.likelihood != "gaussian" or m2.d_x != active.sum():
-            raise ValueError(
-                f"m2 must have likelihood 'gaussian' and d_x={active.sum()}, the number of active latents; "
-                f"got {m2.likelihood!r} and d_x={m2.d_x}."
-            )
+        if (m2.likelihood, m2.d_x) != ("gaussian", active.sum()):
+            raise ValueError(f"m2 must have likelihood 'gaussian' and d_x={active.sum()}, got {m2.config}.")
         self.m1, self.m2 = m1.requires_grad_(False), m2
         self.config = dict(m1=m1.config, m2=m2.config, active=active.tolist())
         self.register_buffer("active", active.nonzero()[:, 0])
@@ -156,7 +156,8 @@ class M1M2(nn.Module):
 
     def generate(self, n: int, y: Int64[Tensor, "n"] | None = None) -> Bernoulli:
         """p(x|z1) for n draws of z1 from p(z1|y,z2), over (n, D), of classes y or, without y, drawn classes."""
-        return self.decode(self.m2.generate(n, y).rsample())
+        p_z1: Any = self.m2.generate(n, y)  # a Gaussian
+        return self.decode(p_z1.rsample())
 
     def analogies(self, x: Float[Tensor, "B D"], y: Int64[Tensor, "B"] | None = None) -> Float[Tensor, "B K D"]:
         """The mean of z2 at the mean of z1, decoded as every class. Without y, it is classify(x)."""

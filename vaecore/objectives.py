@@ -4,6 +4,7 @@ import copy
 import itertools
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import torch
 from jaxtyping import Float, UInt8
@@ -64,23 +65,25 @@ def _stack(experiment: Experiment, digits: Digits, first: nn.Module | None) -> M
     return M1M2(m1, M2(d_x=int(active.sum()), **experiment.sizes), active)
 
 
-def start_at_mean_image(model: nn.Module, digits: Digits) -> None:
+def start_at_mean_image(model: Any, digits: Digits) -> None:
     """Set the decoder's last bias so that it begins, up to the noise of its weights, with the mean image."""
     mean = (digits.x_train.float().mean(0).cpu() / 255).clamp(0.001, 0.999)
     with torch.no_grad():
         getattr(model.decoder, "rest", model.decoder)[-1].bias.copy_(mean.logit())
 
 
-def _classifier_from(first: nn.Module, n_classes: int) -> nn.Sequential:
+def _classifier_from(first: Any, n_classes: int) -> nn.Sequential:
     """q(y|x) with a VAE's encoder and a new last layer, or the whole q(y|x) of an M1+M2 as one net."""
-    if isinstance(first, VAE):
-        return copy.deepcopy(first.encoder[:-1]).append(nn.Linear(first.encoder[-1].in_features, n_classes))
-    mean, after = first.m1.encoder[-1], first.m2.classifier[0]  # both linear; the rows of the means come first
+    encoder: Any = copy.deepcopy((first.m1 if isinstance(first, M1M2) else first).encoder)
+    if not isinstance(first, M1M2):
+        return encoder[:-1].append(nn.Linear(encoder[-1].in_features, n_classes))
+    m2_layers: Any = copy.deepcopy(first.m2.classifier)
+    mean, after = encoder[-1], m2_layers[0]  # both linear; the rows of the means come first
     joined = nn.Linear(mean.in_features, after.out_features)
     with torch.no_grad():
         joined.weight.copy_(after.weight @ mean.weight[first.active])
         joined.bias.copy_(after.weight @ mean.bias[first.active] + after.bias)
-    return nn.Sequential(*copy.deepcopy(first.m1.encoder[:-1]), joined, *copy.deepcopy(first.m2.classifier[1:]))
+    return nn.Sequential(*encoder[:-1], joined, *m2_layers[1:])
 
 
 def m2_input(model: M2 | M1M2, images: UInt8[Tensor, "B D"]) -> Float[Tensor, "B A"]:
@@ -89,26 +92,27 @@ def m2_input(model: M2 | M1M2, images: UInt8[Tensor, "B D"]) -> Float[Tensor, "B
     return model.features(bits).rsample() if isinstance(model, M1M2) else bits
 
 
-def objective(experiment: Experiment, model: nn.Module, digits: Digits) -> Objective:
+def objective(experiment: Experiment, model: Any, digits: Digits) -> Objective:
     """The loss of a batch, and the tensors that batches are taken from."""
+    given, labels = experiment.given, experiment.labels or 0
     if experiment.objective == "classifier":
         stored, view = _inputs(model, digits, experiment.views)
-        labelled, _ = label_split(digits.y_train, experiment.labels, seed=experiment.draw)
+        labelled, _ = label_split(digits.y_train, labels, seed=experiment.draw)
         m2, tensors = trained_part(model), (stored[labelled], digits.y_train[labelled])
         return lambda rows, y: losses.classifier_loss(m2, view(rows), y), tensors
     if experiment.is_labelled:
         names = ("bound", "equal_shares", "views")
-        settings = {name: getattr(experiment, name) for name in names} | dict(in_turn=experiment.objective == "in_turn")
-        settings["alpha"] = experiment.alpha
+        settings: dict[str, Any] = {name: getattr(experiment, name) for name in names}
+        settings |= dict(in_turn=experiment.objective == "in_turn", alpha=experiment.alpha)
         if experiment.alpha_per_label is not None:
-            settings["alpha"] = experiment.alpha_per_label * experiment.labels
-        return semi_supervised(model, digits, experiment.labels, experiment.draw, **settings)
+            settings["alpha"] = experiment.alpha_per_label * labels
+        return semi_supervised(model, digits, labels, experiment.draw, **settings)
     loss = partial(WITHOUT_LABELS[experiment.objective], model)
     if experiment.objective == "iwae":
         loss = partial(loss, k=experiment.k, n=experiment.n)
-    if experiment.given is None:
+    if given is None:
         return lambda images: loss(binarize(images)), (digits.x_train,)
-    return lambda images: loss(*split_bits(images, experiment.given)), (digits.x_train,)
+    return lambda images: loss(*split_bits(images, given)), (digits.x_train,)
 
 
 def semi_supervised(
@@ -158,14 +162,14 @@ def fit_semi_supervised(
     return fit(trained_part(model), loss, *tensors, **settings)
 
 
-def trained_part(model: nn.Module) -> nn.Module:
-    """What training changes: of an M1+M2 its M2."""
+def trained_part(model: Any) -> Any:
+    """Return what training changes: the M2 of an M1+M2, otherwise the model."""
     return model.m2 if isinstance(model, M1M2) else model
 
 
 def _inputs(model: M2 | M1M2, digits: Digits, views: int | None) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
     """The training images, or their stored features, and what makes inputs of M2 from rows of them."""
-    if views is None:
+    if views is None or not isinstance(model, M1M2):
         return digits.x_train, partial(m2_input, model)
     return _stored_features(model, digits.x_train, views), _draw_feature
 

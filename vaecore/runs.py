@@ -11,6 +11,7 @@ import os
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -44,8 +45,8 @@ def train(experiment: Experiment, digits: Digits) -> tuple[nn.Module, list[dict]
     with seeded(experiment.draw, device):
         model = build(experiment, digits, first).to(device)
     loss, tensors = objective(experiment, model, digits)
-    settings = dict(batch_size=experiment.batch_size, lr=experiment.lr, schedule=experiment.schedule)
-    settings |= dict(precision=experiment.precision, faster=experiment.faster, seed=experiment.draw)
+    names = ("batch_size", "lr", "schedule", "precision", "faster")
+    settings: dict[str, Any] = {name: getattr(experiment, name) for name in names} | dict(seed=experiment.draw)
     stages = [(experiment.epochs, True)]
     if experiment.hold_classifier is not None:
         stages.insert(0, (experiment.hold_classifier, False))
@@ -128,14 +129,15 @@ def loss_without_labels(experiment: Experiment, model: nn.Module, images: Tensor
     with torch.no_grad(), seeded(0, images.device):
         if isinstance(model, M2 | M1M2):
             return -trained_part(model).unlabelled_bound(m2_input(model, images)).mean().item()
-        inputs = split_bits(images, experiment.given) if experiment.given else (binarize(images),)
+        given = experiment.given
+        inputs = split_bits(images, given) if given else (binarize(images),)
         return WITHOUT_LABELS[experiment.objective](model, *inputs).item()
 
 
 def _log_evidence_given_column(experiment: Experiment, model: nn.Module, digits: Digits) -> float:
     """-log p(x|y) of the bits of the other columns, given the middle one's: exact for a regressor, else by draws."""
     with seeded(0, digits.x_test.device):
-        x, y = split_bits(digits.x_test, experiment.given)
+        x, y = split_bits(digits.x_test, experiment.given or "")
     if isinstance(model, Regressor):
         with torch.no_grad():
             return -model.log_likelihood(x, y).mean().item()
@@ -190,7 +192,7 @@ def run(experiment: Experiment, device: str = "auto") -> Path:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[1])
+    parser = argparse.ArgumentParser(description="Make bundled weights again from the whole of MNIST.")
     parser.add_argument("name", choices=[e.name for e in EXPERIMENTS.values() if e.measure == "test loss"])
     experiment, digits = EXPERIMENTS[parser.parse_args().name], data.mnist()
     if not digits.is_full:
@@ -199,7 +201,7 @@ def main() -> None:
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.copy_(parameter.half())  # what is measured is the weights as stored
-    facts = dict(key=experiment.key(), settings=experiment.settings())
+    facts: dict[str, Any] = dict(key=experiment.key(), settings=experiment.settings())
     facts |= dict(command=f"python -m vaecore.runs {experiment.name}")
     facts |= dict(seconds=round(sum(cards[-1]["history"]["seconds"])), threads=cards[-1]["run"]["threads"])
     facts |= dict(data=digits.describe(), test_loss=loss_without_labels(experiment, model, digits.x_test))

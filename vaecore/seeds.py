@@ -10,18 +10,18 @@ import torch
 def seeded(seed: int, device: torch.device | str = "cpu") -> Iterator[None]:
     """Within the block, draw from this seed; afterwards the caller's random state is as it was."""
     device = torch.device(device)
-    cuda, mps = device.type == "cuda", device.type == "mps"
     on_cpu = torch.get_rng_state()
-    on_device = torch.cuda.get_rng_state(device) if cuda else torch.mps.get_rng_state() if mps else None
+    on_cuda = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
+    on_mps = torch.mps.get_rng_state() if device.type == "mps" else None
     reseed(seed, device)
     try:
         yield
     finally:
         torch.set_rng_state(on_cpu)
-        if cuda:
-            torch.cuda.set_rng_state(on_device, device)
-        if mps:
-            torch.mps.set_rng_state(on_device)
+        if on_cuda is not None:
+            torch.cuda.set_rng_state(on_cuda, device)
+        if on_mps is not None:
+            torch.mps.set_rng_state(on_mps)
 
 
 def reseed(seed: int, device: torch.device) -> None:

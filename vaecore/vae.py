@@ -71,10 +71,8 @@ class VAE(nn.Module):
     def _join(self, x: Tensor, y: Tensor | None) -> Tensor:
         """x, or z, in the type of the weights, with the condition's columns appended, (*B, D + d_y)."""
         x = x.to(next(self.parameters()).dtype)
-        if y is None and self.d_y > 0:
-            raise ValueError(f"y is missing: this VAE needs class numbers (B,) or rows of {self.d_y} numbers.")
-        if y is not None and self.d_y == 0:
-            raise ValueError("y was given, but this VAE has d_y=0 and takes no condition.")
+        if (y is None) != (self.d_y == 0):
+            raise ValueError(f"y must be {'given' if y is None else 'left out'}: this VAE has d_y={self.d_y}.")
         if y is None:
             return x
         if not y.is_floating_point():
@@ -100,7 +98,7 @@ class Regressor(nn.Module):
 
     def predict(self, y: Float[Tensor, "*B Y"]) -> Bernoulli:
         """p(x|y): a Bernoulli over (*B, D)."""
-        return Bernoulli(self.net(y.to(self.net[0].weight.dtype)))
+        return Bernoulli(self.net(y.to(next(self.parameters()).dtype)))
 
     def log_likelihood(self, x: Float[Tensor, "*B D"], y: Float[Tensor, "*B Y"]) -> Float[Tensor, "*B"]:
         """log p(x|y), exact, in nats; comparable to evaluate.log_evidence of a conditional VAE."""

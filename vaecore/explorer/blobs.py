@@ -51,14 +51,14 @@ def network_blob(
 
 def read_network(blob: str) -> nn.Sequential:
     """Return the net as the page will have it, with its rounded weights."""
-    modules: list[nn.Module] = []
-    for layer in json.loads(blob)["layers"]:
+    net = json.loads(blob)
+    n_in, modules = net["n_in"], []
+    for layer in net["layers"]:
         bias, weight = _unpack(layer["bias"]), _unpack(layer["weight"])
         scale = _unpack(layer["scale"]) if "scale" in layer else torch.ones(len(bias))
-        n_in = modules[-2].out_features if modules else json.loads(blob)["n_in"]
         linear = nn.Linear(n_in, len(bias))
         linear.weight.data = weight[: n_in * len(bias)].reshape(len(bias), n_in) * scale[:, None]
-        linear.bias.data = bias
+        linear.bias.data, n_in = bias, len(bias)
         modules += [linear, *([] if layer["activation"] == "none" else [ACTIVATIONS[layer["activation"]]()])]
     return nn.Sequential(*modules)
 
@@ -93,9 +93,8 @@ def _layers(net: nn.Module, name: str) -> list[tuple[np.ndarray, np.ndarray, str
         raise TypeError(f"{name} must be an MLP, an nn.Sequential; got {type(net).__name__}. Pass decode= for others.")
     modules = [net.first, *net.rest] if isinstance(net, LabelledMLP) else list(net)
     names = {kind: key for key, kind in ACTIVATIONS.items()}
-    linears, between = modules[::2], modules[1::2]
-    is_mlp = len(modules) % 2 == 1 and all(isinstance(m, nn.Linear) for m in linears)
-    if not is_mlp or any(type(m) not in names or _is_other_softplus(m) for m in between):
+    linears, between = [m for m in modules[::2] if isinstance(m, nn.Linear)], modules[1::2]
+    if len(linears) != len(between) + 1 or any(type(m) not in names or _is_other_softplus(m) for m in between):
         raise TypeError(f"{name} must be Linear layers with {', '.join(ACTIVATIONS)} between. Pass decode= for others.")
     weights = [linear.weight.detach().cpu().float() for linear in linears]
     if isinstance(net, LabelledMLP):  # W a + b + the column of y is [W, columns] times (a, one-hot y), plus b

@@ -27,7 +27,7 @@ class ClassesExplorer(Explorer):
     z = Latents().tag(sync=True, value=True)
 
     def __init__(self, model: nn.Module, digits: Digits | None = None, *, live: bool | None = None) -> None:
-        self.model = frozen(model)
+        self.model: VAE | M2 = frozen(model, VAE, M2)
         self.n_classes, self.d_z = n_classes(self.model), self.model.d_z
         if isinstance(self.model, M2):
             check_pixels(self.model)
@@ -49,11 +49,11 @@ class ClassesExplorer(Explorer):
         )
 
 
-def n_classes(model: nn.Module) -> int:
+def n_classes(model: VAE | M2) -> int:
     """Return how many classes the decoder can be asked for; raise ValueError if it takes none."""
-    n = model.n_classes if isinstance(model, M2) else model.d_y if isinstance(model, VAE) else 0
+    n = model.n_classes if isinstance(model, M2) else model.d_y
     if n < 2:
-        raise ValueError(f"model must be a VAE with d_y classes or an M2; got {type(model).__name__} with d_y={n}.")
+        raise ValueError(f"model must be a VAE with d_y classes, or an M2; got d_y={n}.")
     return n
 
 

@@ -49,8 +49,11 @@ class CompletionExplorer(DigitPad):
         regressors: Mapping[str, nn.Module] | None = None,
         live: bool | None = None,
     ) -> None:
-        self.models = _checked("models", VAE, models)
-        self.regressors = _checked("regressors", Regressor, regressors or {})
+        self.models = {name: frozen(net, VAE, name=f"models[{name!r}]") for name, net in models.items()}
+        self.regressors = {
+            name: frozen(net, Regressor, name=f"regressors[{name!r}]") for name, net in (regressors or {}).items()
+        }
+        _check_sizes(models=self.models, regressors=self.regressors)
         if stray := set(self.regressors) - set(self.models):
             raise ValueError(f"regressors must have names of models; got {sorted(stray)} as well.")
         if len(sizes := {model.d_z for model in self.models.values()}) != 1:
@@ -138,14 +141,11 @@ class CompletionExplorer(DigitPad):
         return images.unflatten(1, (28, 28)).clamp(0, 1).numpy()
 
 
-def _checked(argument: str, kind: type[nn.Module], nets: Mapping[str, nn.Module]) -> dict:
-    """Return the explorer's copies of nets that predict the other pixels from the part that each is named after."""
-    copies = {name: frozen(net) for name, net in nets.items()}
-    for name, net in copies.items():
-        if not isinstance(net, kind):
-            raise TypeError(f"{argument}[{name!r}] must be a {kind.__name__}; got {type(net).__name__}.")
-        d_y, d_x = (len(pixels) for pixels in pixel_split(name))
-        if (net.d_x, net.d_y) != (d_x, d_y):
-            found = f"d_x={net.d_x} and d_y={net.d_y}"
-            raise ValueError(f"{argument}[{name!r}] must predict {d_x} pixels from {d_y}; got {found}.")
-    return copies
+def _check_sizes(**nets: Mapping[str, VAE | Regressor]) -> None:
+    """Raise ValueError unless each net predicts the other pixels from the part that it is named after."""
+    for argument, named in nets.items():
+        for name, net in named.items():
+            d_y, d_x = (len(pixels) for pixels in pixel_split(name))
+            if (net.d_x, net.d_y) != (d_x, d_y):
+                found = f"d_x={net.d_x} and d_y={net.d_y}"
+                raise ValueError(f"{argument}[{name!r}] must predict {d_x} pixels from {d_y}; got {found}.")

@@ -81,12 +81,10 @@ def few_of_each(digits: Digits) -> tuple[UInt8[Tensor, "N D"], Int64[Tensor, " N
 
 def frozen_vae(model: nn.Module) -> VAE:
     """Return the explorer's copy; raise TypeError unless it is a VAE, ValueError unless it is one of 28 x 28 pixels."""
-    copy = frozen(model)
-    if not isinstance(copy, VAE):
-        raise TypeError(f"model must be a VAE; got {type(copy).__name__}.")
-    if (copy.d_x, copy.d_y) != (D_X, 0):
-        raise ValueError(f"model must have d_x={D_X} and d_y=0; got d_x={copy.d_x} and d_y={copy.d_y}.")
-    return copy
+    vae = frozen(model, VAE)
+    if (vae.d_x, vae.d_y) != (D_X, 0):
+        raise ValueError(f"model must have d_x={D_X} and d_y=0; got d_x={vae.d_x} and d_y={vae.d_y}.")
+    return vae
 
 
 def base64_of(pixels: UInt8[Tensor, " D"]) -> str:

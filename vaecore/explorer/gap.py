@@ -122,12 +122,12 @@ class GapExplorer(Explorer):
         curves.set(xlabel="$z$", xticks=[-2, 0, 2])
         curves.set_title(name, size=10, parse_math=False)  # a name may hold a dollar
         terms = {key: value.item() for key, value in self._terms(name, mu, sigma).items()}
-        box = dict(width=0.7, linewidth=1.3)
+        box: dict[str, Any] = dict(width=0.7, linewidth=1.3)
         bars.bar(0, -terms["reconstruction"], facecolor=orange, edgecolor=orange, label=r"$-E_q[\log p(x|z)]$", **box)
-        prior = dict(facecolor="none", edgecolor=grey, hatch="..", label=r"$KL(q \Vert p(z))$")
+        prior: dict[str, Any] = dict(facecolor="none", edgecolor=grey, hatch="..", label=r"$KL(q \Vert p(z))$")
         bars.bar(0, terms["kl_to_prior"], bottom=-terms["reconstruction"], **prior, **box)
         bars.bar(1, -terms["log_evidence"], facecolor="none", edgecolor=ink, label=r"$-\log p(x)$", **box)
-        gap = dict(facecolor="none", edgecolor=blue, hatch="//", label=r"$KL(q \Vert p(z|x))$")
+        gap: dict[str, Any] = dict(facecolor="none", edgecolor=blue, hatch="//", label=r"$KL(q \Vert p(z|x))$")
         bars.bar(1, terms["gap"], bottom=-terms["log_evidence"], **gap, **box)
         bars.set(xticks=[], xlabel=f"$q = N({mu:.2f}, {sigma**2:.2f})$")
 

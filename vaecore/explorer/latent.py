@@ -47,26 +47,22 @@ class LatentExplorer(Explorer):
         d_z: int | None = None,
         live: bool | None = None,
     ) -> None:
-        if (model is None) == (decode is None) or (decode is None) != (d_z is None):
-            raise ValueError("LatentExplorer takes either a model, or decode and d_z.")
-        vae = None if model is None else frozen_vae(model)
-        if vae is None:
-            check_at_least(1, d_z=d_z)
-        self.d_z = int(d_z or vae.d_z)
-        self.decode = decode or (lambda z: vae.decode(z.to(device_of(vae))).mean)
-        settings = dict(d_z=self.d_z, limit=LIMIT, radius=RADIUS, order=list(range(self.d_z)), kl=[], note="")
-        settings |= _test_digits(vae, digits) if vae and digits else dict(codes=[], labels=[])
-        if vae is not None:
+        settings: dict[str, Any] = dict(limit=LIMIT, radius=RADIUS, codes=[], labels=[], kl=[], note="")
+        if model is not None and decode is None and d_z is None:
+            vae = frozen_vae(model)
+            self.d_z, self.decode = vae.d_z, lambda z: vae.decode(z.to(device_of(vae))).mean
+            settings |= dict(order=list(range(self.d_z))) | (_test_digits(vae, digits) if digits else {})
             blobs = dict(decoder=network_blob(vae.decoder, "decoder", n_in=self.d_z, n_out=D_X))
-            notes = rounding(vae, blobs["decoder"]), settings["note"]
-            settings |= dict(note=" ".join(filter(None, notes)))
-        else:
+            settings["note"] = f"{rounding(vae, blobs['decoder'])} {settings['note']}".strip()
+        elif model is None and decode is not None and d_z is not None:
+            check_at_least(1, d_z=d_z)
+            self.d_z, self.decode = int(d_z), decode
             blobs = dict(grid=images_blob(self._pixels(_grid(self.d_z, STEPS))))
-            settings |= dict(
-                steps=STEPS,
-                note=f"No kernel answers here, so this shows the nearest of {STEPS} pictures "
-                "along each of the first two latents, made beforehand.",
-            )
+            note = f"No kernel answers here, so this shows the nearest of {STEPS} pictures along each of the first two "
+            settings |= dict(order=list(range(self.d_z)), steps=STEPS, note=note + "latents, made beforehand.")
+        else:
+            raise ValueError("LatentExplorer takes either a model, or decode and d_z.")
+        settings["d_z"] = self.d_z
         super().__init__("Latent explorer", settings, blobs, live, kind="latent", z=[0.0] * self.d_z)
         if decode is not None:
             self.observe(lambda change: self._answer(), "z")
@@ -112,7 +108,7 @@ class LatentExplorer(Explorer):
 def _test_digits(model: VAE, digits: Digits) -> dict:
     """Return codes and labels of a few test digits, and the latents active on all test digits, largest KL first."""
     x = sample_bits(digits.x_test).to(device_of(model))
-    settings = by_kl(model, x) | dict(note="")
+    settings: dict[str, Any] = by_kl(model, x)
     active, codes = evaluate.active_units(model, x).cpu(), model.encode(x[:150]).mean.cpu()
     if not active.any():
         settings["note"] = "No latent of this model is active: its q(z|x) is much the same for every x."

@@ -1,22 +1,25 @@
-"""The wheel that each notebook carries: vaecore's code alone, without weights and digits; equal code, equal bytes."""
+"""The wheel that each notebook carries: vaecore's code and recorded runs, without weights and digits.
+
+Equal contents give equal bytes.
+"""
 
 import base64
 import functools
 import hashlib
 import io
 import json
+import re
 import tomllib
 import zipfile
 
-from environment import requirements
 from safetensors import safe_open
 
-CODE = (".py", ".js", ".css")
+CARRIED = (".py", ".js", ".css", ".json")
 LEFT_OUT = {"digits", "weights", ".ipynb_checkpoints"}
 
 
 def cards(weights):
-    """What the code has to know of the weights that do not travel with it: how long each took, and its check sum."""
+    """Return what the code must know of weights that are not bundled, as JSON: seconds, threads and hash of each."""
     found = {}
     for path in sorted(weights.glob("*.safetensors")):
         with safe_open(path, "numpy") as file:
@@ -27,18 +30,22 @@ def cards(weights):
 
 
 def pins(lock):
-    """The lock's versions as pip's constraints, without the hashes."""
-    first_lines = (block.split("\n")[0].rstrip("\\ ") for _, block in requirements(lock))
-    return "\n".join(first_lines) + "\n"
+    """Return the lock's versions as pip's constraints, without the hashes."""
+    return "".join(f"{line}\n" for line in re.findall(r"(?m)^([a-z0-9].*?)(?: \\)?$", lock))
+
+
+def imports(root, code):
+    """Return the names of those packages that the code imports and the book brings, but vaecore does not need."""
+    book = tomllib.loads((root / "pyproject.toml").read_text())["project"]["optional-dependencies"]["book"]
+    imported = set(re.findall(r"(?m)^\s*(?:import|from) (\w+)", code))
+    return sorted(imported & {re.match(r"[\w-]+", line).group() for line in book})
 
 
 def contents(root):
-    """Name to bytes of all that the package folder of the wheel holds."""
+    """Return name to bytes of all that the package folder of the wheel holds."""
     package = root / "vaecore"
-    code = (path for path in package.rglob("*") if path.suffix in CODE)
-    files = {path.relative_to(root).as_posix(): path.read_bytes() for path in code if not LEFT_OUT & set(path.parts)}
-    results = root.glob("benchmarks/results/*.json")
-    files |= {f"vaecore/results/{path.name}": path.read_bytes() for path in results}
+    code = (path for path in package.rglob("*") if path.suffix in CARRIED and not LEFT_OUT & set(path.parts))
+    files = {path.relative_to(root).as_posix(): path.read_bytes() for path in code}
     return files | {"vaecore/weights/cards.json": cards(package / "weights").encode()}
 
 
@@ -49,7 +56,7 @@ def record_row(name, content):
 
 @functools.cache
 def code_wheel(root):
-    """The wheel's bytes; its version ends in a hash of what it holds, so that no two builds share one."""
+    """Return the wheel's bytes; its version ends in a hash of what it holds, so that no two builds share one."""
     files, project = contents(root), tomllib.loads((root / "pyproject.toml").read_text())["project"]
     build = hashlib.sha256("\n".join(record_row(*item) for item in sorted(files.items())).encode()).hexdigest()[:12]
     version = f"{project['version']}+{build}"

@@ -1,4 +1,4 @@
-# @title Set-up: run this cell first. It brings the book's code, and what else is missing here.
+# @title Set-up: run this cell first. It brings the book's code, and installs what is missing here.
 import base64
 import importlib.metadata
 import importlib.util
@@ -14,20 +14,20 @@ from pathlib import Path
 
 
 def plain(requirement):
-    """The name in a requirement, as package indexes compare it: "Graphviz_Pure>=0.2" is graphviz-pure."""
+    """Return the name in a requirement, as package indexes compare it: "Graphviz_Pure>=0.2" is graphviz-pure."""
     return re.sub(r"[-_.]+", "-", re.match(r"[\w.-]+", requirement).group()).lower()
 
 
 def inside(wheel, suffix):
-    """The text of the wheel's one file whose name ends so."""
+    """Return the text of the wheel's one file whose name has this suffix."""
     return wheel.read(next(name for name in wheel.namelist() if name.endswith(suffix))).decode()
 
 
-def add_what_is_missing(wheel):
-    """Installs the packages that vaecore needs and this Python has not, each as pinned; whatever is here stays."""
+def add_what_is_missing(wheel, imported):
+    """Install the packages that vaecore or this notebook needs and that are missing, as pinned; what is here stays."""
     here = {plain(found.name): found.version for found in importlib.metadata.distributions() if found.name}
     needed = re.findall(r"^Requires-Dist: (.+)$", inside(wheel, "/METADATA"), re.MULTILINE)
-    missing = [plain(line) for line in needed if plain(line) not in here]
+    missing = [plain(line) for line in [*needed, *imported] if plain(line) not in here]
     if not missing:
         return
     pins = []
@@ -35,7 +35,7 @@ def add_what_is_missing(wheel):
         name = plain(line)
         if name in here:
             pins.append(f"{name}=={here[name]}")
-        elif name != "torchvision" or "torch" not in here:  # beside a torch that is here, the one that fits it
+        elif name != "torchvision" or "torch" not in here:  # with a torch that is here, the one that fits it
             pins.append(line)
     with tempfile.TemporaryDirectory() as folder:
         constraints = Path(folder, "constraints.txt")
@@ -50,13 +50,13 @@ def add_what_is_missing(wheel):
 
 
 def holds(folder, wheel):
-    """Whether the code in the folder is the wheel's, byte for byte."""
+    """Return whether the code in the folder is the wheel's, byte for byte."""
     code = [name for name in wheel.namelist() if name.startswith("vaecore/") and name.endswith((".py", ".js", ".css"))]
     return all(Path(folder, name).is_file() and Path(folder, name).read_bytes() == wheel.read(name) for name in code)
 
 
 def unpack(wheel):
-    """The folder in the user's cache that holds what the wheel holds; it appears whole or not at all."""
+    """Unpack the wheel into the user's cache, whole or not at all, and return the folder."""
     version = re.search(r"^Version: (.+)$", inside(wheel, "/METADATA"), re.MULTILINE).group(1)
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "vaecore", "code")
     if not holds(cache / version, wheel):
@@ -68,15 +68,16 @@ def unpack(wheel):
     return cache / version
 
 
-def bring(packed, weights):
-    """Makes `import vaecore` give the code that this notebook was made with, beside any other that is installed.
+def bring(packed, weights, imported=()):
+    """Make `import vaecore` give the code that this notebook was made with; any other that is installed stays.
 
-    `packed` is the wheel in base64. `weights` is the address of trained weights; where it is empty, they are trained.
+    `packed` is the wheel in base64, `imported` names the packages that this notebook imports besides vaecore's own.
+    `weights` is the address of trained weights; if it is empty, they are trained here.
     """
     if sys.version_info < (3, 11):  # noqa: UP036, the reader's Python is not ours
         raise RuntimeError(f"This notebook needs Python 3.11 or newer; this is {sys.version.split()[0]}.")
     wheel = zipfile.ZipFile(io.BytesIO(base64.b64decode(packed)))
-    add_what_is_missing(wheel)
+    add_what_is_missing(wheel, imported)
     found = importlib.util.find_spec("vaecore")
     if not (found and found.origin and holds(Path(found.origin).parents[1], wheel)):
         folder = str(unpack(wheel))

@@ -1,7 +1,7 @@
-"""Builds the book into OUT/_build/html: `python book/_ext/build.py`; `--help` lists its options.
+"""Build the book into OUT/_build/html: `python -m tools.build`; `--help` lists its options.
 
 Jupyter Book alone would say "done" too early: after a failed build, and when vaecore or the data has changed but no
-cell. Here a build is complete only when its stamp, written last, fits all that went in and all that came out.
+cell. Here a build is complete only when its stamp, written last, matches all that went in and all that came out.
 """
 
 import argparse
@@ -15,12 +15,15 @@ import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+from vaecore.files import write_whole
+
+ROOT = Path(__file__).resolve().parents[1]
+THREADS = max(1, (os.cpu_count() or 1) // 2)  # of each chapter: two run at a time; more threads than cores crawl
 SKIP = {"__pycache__", ".ipynb_checkpoints", ".DS_Store"}
 
 
 def fingerprint(*paths):
-    """One hash over the names and contents of files and of all files below folders."""
+    """Return one hash over the names and contents of files and of all files below folders."""
     digest = hashlib.sha256()
     for path in map(Path, paths):
         files = sorted(path.rglob("*")) if path.is_dir() else [path]
@@ -32,37 +35,31 @@ def fingerprint(*paths):
 
 
 def listing(folder):
-    """A hash over names, sizes and times: tells whether anyone touched the built pages."""
+    """Return a hash over names, sizes and times, which changes when anyone touches the built pages."""
     files = sorted(file for file in folder.rglob("*") if file.is_file())
     rows = [f"{f.relative_to(folder)} {f.stat().st_size} {f.stat().st_mtime_ns}" for f in files]
     return hashlib.sha256("\n".join(rows).encode()).hexdigest()
 
 
-def write_whole(path, text):
-    half = path.with_name(path.name + ".half")
-    half.write_text(text)
-    half.replace(path)
-
-
 def machine():
-    """What a chapter's numbers depend on besides the code: versions, processor, threads, device, data."""
+    """Return what a chapter's numbers depend on besides the code: versions, processor, threads, device, data."""
     import torch
 
-    from vaecore.train import pick_device
+    from vaecore.devices import pick_device
 
     device = pick_device("auto")
     return {
         "python": platform.python_version(),
         "torch": torch.__version__,
         "system": f"{platform.system()} {platform.machine()}",
-        "cores": torch.get_num_threads(),
+        "cores": THREADS,
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         **data(),
     }
 
 
 def data():
-    """Finds MNIST (a download shows its bar here, in the terminal): which it is, and the hash of its bytes."""
+    """Find MNIST (a download shows its bar here, in the terminal); return which it is, and the hash of its bytes."""
     from vaecore import data
 
     try:
@@ -71,18 +68,18 @@ def data():
         sys.exit(f"build: {error}")
     print(digits, flush=True)
     if not digits.is_full:  # no network: the chapters need not find that out again, one by one
-        os.environ["VAECORE_DATA"] = str(Path(data.__file__).parent / "digits")
-    return {"data": repr(digits).rsplit(", on ", 1)[0], "bytes": data.fingerprint(digits)}
+        os.environ["VAECORE_DATA"] = str(data.BUNDLED)
+    return {"data": digits.describe(), "bytes": data.fingerprint(digits)}
 
 
 def execution_key(facts):
-    """All that a chapter's outputs depend on besides its cells, which jupyter-cache looks at by itself."""
-    read = ("vaecore", "benchmarks/results", "requirements.txt", "_config.yml")
-    return [facts, fingerprint(*(ROOT / name for name in read), __file__)]
+    """Return all that a chapter's outputs depend on besides its cells, which jupyter-cache checks by itself."""
+    read = ("vaecore", "requirements.txt", "_config.yml", "tools/build.py", "tools/execute.py")
+    return [facts, fingerprint(*(ROOT / name for name in read))]
 
 
 def keep_or_drop_executions(cache, key):
-    """Empties jupyter-cache when anything besides the cells has changed, or when a killed run left it broken."""
+    """Empty jupyter-cache when anything besides the cells has changed, or when a killed run left it broken."""
     from jupyter_cache import get_cache
 
     stamp = cache / "key.json"
@@ -99,62 +96,67 @@ def keep_or_drop_executions(cache, key):
         print(f"The store of executed chapters is damaged ({error}): all chapters run again.", flush=True)
     shutil.rmtree(cache, ignore_errors=True)
     cache.mkdir(parents=True)
-    write_whole(stamp, key)
+    write_whole(stamp, key.encode())
 
 
-def sphinx(source, toc, out, environment, strict, lock):
-    """Runs jupyter-book, which holds the lock even when this process is killed; returns its exit status."""
-    command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build", source]
-    command += ["--config", ROOT / "_config.yml", "--toc", toc, "--path-output", out, "--all", "--keep-going"]
-    command += ["-W", "-n"] if strict else []
-    return subprocess.call([str(part) for part in command], env=environment, cwd=ROOT, pass_fds=[lock.fileno()])
+def call(command, environment, lock):
+    """Run a command, which keeps the lock even when this process is killed; return its exit status."""
+    command = [sys.executable, *map(str, command)]
+    return subprocess.call(command, env=environment, cwd=ROOT, pass_fds=[lock.fileno()])
+
+
+def jupyter_book(source, toc, out, *options):
+    """Return the command for Python; it runs in ROOT, so that extensions can import `tools`."""
+    command = ["-c", "from jupyter_book.cli.main import main; main()", "build", source, "--path-output", out]
+    return [*command, "--config", ROOT / "_config.yml", "--toc", toc, "--all", "--keep-going", *options]
 
 
 def surroundings(target):
-    """The environment that chapters run in: the same for everyone, whatever the terminal has set."""
+    """Return the environment that chapters run in: the same for everyone, whatever the terminal has set."""
     profile = target / ".ipython" / "profile_default"  # not the reader's own, which may run start-up files
     profile.mkdir(parents=True, exist_ok=True)
     quiet = 'c.IPKernelApp.log_level = "ERROR"'  # else each kernel warns of its local TCP sockets
     profile.joinpath("ipython_kernel_config.py").write_text(quiet + "\n")
     environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONWARNINGS", "MPLBACKEND")}
-    ours = {"VAECORE_BUILD": "1", "PYTHONHASHSEED": "0", "JUPYTER_PREFER_ENV_PATH": "1"}
-    # threads that outnumber the cores, for another program runs as well, make training many times as slow
-    ours["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // 2))
-    return {**environment, **ours, "IPYTHONDIR": str(profile.parent)}
+    environment |= {"IPYTHONDIR": str(profile.parent), "JUPYTER_PREFER_ENV_PATH": "1", "PYTHONHASHSEED": "0"}
+    return environment | {"VAECORE_BUILD": "1", "OMP_NUM_THREADS": str(THREADS)}
 
 
-def build(out, source, page, solutions, lock):
-    target = out / "_build"
-    target.mkdir(parents=True, exist_ok=True)
+def build(out, source, options, lock):
+    target, page = out / "_build", options.page
     html, stamp, toc = target / "html", target / "complete.json", ROOT / "_toc.yml"
     if (source / "_toc.yml").exists():
         toc = source / "_toc.yml"
     facts = machine()
     key = execution_key(facts)
-    frame = ("_config.yml", "book/_ext", "book/_assets", "pyproject.toml", "LICENSE")
-    inputs = [key, fingerprint(source, toc, *(ROOT / name for name in frame))]
-    inputs.append({"solutions": solutions})
-    if not page and stamp.exists() and json.loads(stamp.read_text()) == [*inputs, listing(html)]:
+    frame = ("_config.yml", "book/_ext", "book/_assets", "tools", "pyproject.toml", "LICENSE")
+    inputs = [key, fingerprint(source, toc, *(ROOT / name for name in frame)), {"solutions": not options.no_solutions}]
+    whole = not page and not options.linkcheck
+    if whole and stamp.exists() and json.loads(stamp.read_text()) == [*inputs, listing(html)]:
         print("Nothing has changed since the last build.")
         return html
 
-    stamp.unlink(missing_ok=True)
-    for folder in (html, target / ".doctrees", target / "jupyter_execute"):
+    if not options.linkcheck:
+        stamp.unlink(missing_ok=True)
+        shutil.rmtree(html, ignore_errors=True)
+    for folder in (target / ".doctrees", target / "jupyter_execute"):
         shutil.rmtree(folder, ignore_errors=True)
-    keep_or_drop_executions(target / ".jupyter_cache", json.dumps(key))
+    cache = target / ".jupyter_cache"
+    keep_or_drop_executions(cache, json.dumps(key))
     if page:
         toc = target / "page_toc.yml"
         toc.write_text(f"root: {page}\n")
     environment = surroundings(target)
-    environment |= {"VAEBOOK_MACHINE": json.dumps(facts), "VAEBOOK_SOLUTIONS": str(int(solutions))}
-    status = sphinx(source, toc, out, environment, not page, lock)
-    failed = sorted(html.glob("reports/**/*.err.log"))
-    for report in failed:
-        print(f"A cell failed: {report}", file=sys.stderr)
-    if status or failed or not (html / f"{page or 'index'}.html").exists():
+    environment |= {"VAEBOOK_MACHINE": json.dumps(facts), "VAEBOOK_SOLUTIONS": str(int(not options.no_solutions))}
+    chapters = [source / f"{page}.md"] if page else sorted(source.glob("*.md"))
+    if call(["-m", "tools.execute", ROOT / "_config.yml", cache, *chapters], environment, lock):
         sys.exit("build: the book is not built; the reasons stand above.")
-    if not page:
-        write_whole(stamp, json.dumps([*inputs, listing(html)]))
+    strict = [] if page else ["-W", "-n"]
+    builder = ["--builder", "linkcheck"] if options.linkcheck else []
+    if call(jupyter_book(source, toc, out, *strict, *builder), environment, lock):
+        sys.exit("build: the book is not built; the reasons stand above.")
+    if whole:
+        write_whole(stamp, json.dumps([*inputs, listing(html)]).encode())
     return html
 
 
@@ -163,6 +165,7 @@ def main():
     parser.add_argument("--out", type=Path, default=ROOT, help="the pages go to OUT/_build/html")
     parser.add_argument("--source", type=Path, default=ROOT / "book", help="the folder of the chapters")
     parser.add_argument("--page", help="only this chapter, such as 02_kl; links to other chapters then only warn")
+    parser.add_argument("--linkcheck", action="store_true", help="no pages: ask for every address that they link to")
     parser.add_argument("--no-solutions", action="store_true", help="leave the solutions of exercises out")
     options = parser.parse_args()
     if os.environ.get("VAECORE_DATA"):  # chapters run in another folder than the terminal's
@@ -175,10 +178,11 @@ def main():
         except OSError:
             sys.exit(f"build: another build is writing into {out / '_build'}; wait for it or name another --out.")
         try:
-            html = build(out, options.source.absolute(), options.page, not options.no_solutions, lock)
+            html = build(out, options.source.absolute(), options, lock)
         except KeyboardInterrupt:
             sys.exit("build: stopped. The next run keeps the chapters that have run.")
-    print(f"\nOpen the book in a browser:  {(html / (options.page or 'index')).as_uri()}.html")
+    if not options.linkcheck:
+        print(f"\nOpen the book in a browser:  {(html / (options.page or 'index')).as_uri()}.html")
 
 
 if __name__ == "__main__":

@@ -15,9 +15,9 @@ from vaecore import checkpoints
 from vaecore.train import History, fit
 from vaecore.vae import VAE
 
-# Each child is forked from one process that has imported the slow things and done nothing else.
+# Each child is forked from one process that has imported the slow things (torch's optimisers import _dynamo) and done nothing else.
 processes = multiprocessing.get_context("forkserver")
-processes.set_forkserver_preload(["vaecore.train", "vaecore.records"])
+processes.set_forkserver_preload(["vaecore.train", "vaecore.records", "torch._dynamo"])
 
 
 def tiny(seed: int = 0, **sizes) -> VAE:

@@ -1,4 +1,4 @@
-"""beartype as vaecore sets it up, for jaxtyping's import hook: every annotation is checked at every call of the tests."""
+"""beartype as vaecore sets it up, for jaxtyping's import hook: the tests check every annotation at every call."""
 
 from collections.abc import Callable
 

@@ -7,7 +7,6 @@ import torch
 from torch.distributions import Categorical, kl_divergence
 
 from vaecore import checkpoints, evaluate, losses, objectives, runs
-from vaecore.distributions import Gaussian
 from vaecore.experiments import EXPERIMENTS
 from vaecore.m2 import M1M2, M2
 from vaecore.seeds import seeded
@@ -140,7 +139,7 @@ LOGITS = torch.tensor([[0.0, 1.0, -9.0], [0.0, -9.0, -9.0], [0.0, 0.0, 0.0], [-9
 
 @pytest.fixture
 def by_hand(m2, monkeypatch) -> M2:
-    """An M2 with these bounds of each class and this q(y|x) for the four images, however often each is asked for."""
+    """An M2 with these bounds of each class and this q(y|x) for the four images, repeated or not."""
 
     def labelled_bound(x, y=None):
         rows = (x[:, None] == BITS).all(-1).long().argmax(1)
@@ -175,12 +174,11 @@ def test_an_experiment_minimises_the_bound_that_it_names(name, bound, small):
     with torch.no_grad():
         model.classifier[-1].bias[0] = 20  # so that some classes are unlikely
     ours = value_of(small, "m2", model, bound=name, equal_shares=None, alpha=0.0)
-    others = [value_of(small, "m2", model, bound=other, equal_shares=None, alpha=0.0) for other in objectives.BOUNDS]
     labelled, unlabelled = label_split(small.y_train, 100, seed=0)
     x = [objectives.binarize(small.x_train[rows]) for rows in (labelled, unlabelled[:20])]
     with torch.no_grad():
         sums = 100 * model.labelled_bound(x[0], small.y_train[labelled]).mean(), 500 * bound(model, x[1]).mean()
-    assert ours.item() == pytest.approx(-sum(sums).item() / 600, abs=3) and len(others) == 4
+    assert ours.item() == pytest.approx(-sum(sums).item() / 600, abs=3)
 
 
 def test_the_iwae_loss_is_its_bound_and_has_its_gradient_on_average():

@@ -64,11 +64,11 @@ def test_a_run_at_a_constant_rate_goes_on_for_more_epochs(tmp_path):
         train(model, tmp_path / "run", epochs=2, schedule="constant")
 
 
-@pytest.mark.parametrize(
-    "setting, value",
-    [("epochs", 3), ("batch_size", 20), ("lr", 1e-3), ("schedule", "constant"), ("seed", 1), ("precision", "bf16")]
-    + [("faster", {"encoder": 2.0}), ("hidden", (8,)), ("activation", "relu"), ("d_z", 3)],
-)
+CHANGES = dict(epochs=3, batch_size=20, lr=1e-3, schedule="constant", seed=1, precision="bf16")
+CHANGES |= dict(faster={"encoder": 2.0}, hidden=(8,), activation="relu", d_z=3)
+
+
+@pytest.mark.parametrize("setting, value", CHANGES.items())
 def test_another_setting_or_architecture_is_refused(two_epochs, setting, value):
     sizes = {setting: value} if setting in ("hidden", "activation", "d_z") else {}
     settings = dict(epochs=2) | ({} if sizes else {setting: value})
@@ -205,7 +205,7 @@ def test_after_a_loss_that_is_not_finite_the_last_good_weights_are_kept(tmp_path
             return model.weight.sum()
         return model.weight.sum() * math.nan if where == "loss" else torch.sqrt(0 * model.weight).sum()
 
-    with pytest.raises(FloatingPointError, match="step 2 of epoch 3.*before that epoch"):
+    with pytest.raises(FloatingPointError, match=r"step 2 of epoch 3.*before that epoch"):
         fit(model, loss, torch.zeros(4, 1), epochs=4, batch_size=2, checkpoint=tmp_path / "run")
     assert weights(model) == good[-1] and epochs_saved(tmp_path / "run") == 2
     assert torch.equal(checkpoints.read(tmp_path / "run")[0]["model.weight"], model.weight)
@@ -256,15 +256,12 @@ def test_another_default_dtype(tmp_path):
         torch.set_default_dtype(torch.float32)
 
 
-@pytest.mark.parametrize(
-    "setting, value, plain",
-    [("epochs", np.int64(2), 2), ("batch_size", np.int32(20), 20), ("seed", np.int64(3), 3)]
-    + [
-        ("lr", np.float64(1e-3), 1e-3),
-        ("lr", torch.tensor(0.25), 0.25),
-        ("faster", {"enc": np.float32(2)}, {"enc": 2}),
-    ],
-)
+NUMBERS = [("epochs", np.int64(2), 2), ("batch_size", np.int32(20), 20), ("seed", np.int64(3), 3)]
+NUMBERS += [("lr", np.float64(1e-3), 1e-3), ("lr", torch.tensor(0.25), 0.25)]
+NUMBERS += [("faster", {"encoder": np.float32(2)}, {"encoder": 2.0})]
+
+
+@pytest.mark.parametrize("setting, value, plain", NUMBERS)
 def test_numbers_of_numpy_and_torch_are_settings(tmp_path, setting, value, plain):
     models = tiny(), tiny()
     for model, number in zip(models, (value, plain), strict=True):

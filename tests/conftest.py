@@ -3,7 +3,6 @@
 import functools
 import http.server
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -160,30 +159,34 @@ def address(request, site):
 
 
 @pytest.fixture(scope="session")
-def fragments(digits) -> dict[str, str]:
-    """The fragment of each kind of explorer, as a page would have it."""
+def made_explorers(digits) -> dict:
     from explorer_pages import MAKERS
 
-    return {name: make(digits).fragment() for name, make in MAKERS.items()}
+    return {name: make(digits) for name, make in MAKERS.items()}
+
+
+@pytest.fixture(scope="session")
+def fragments(made_explorers) -> dict[str, str]:
+    """The fragment of each kind of explorer, as a page would have it at first."""
+    return {name: explorer.fragment() for name, explorer in made_explorers.items()}
+
+
+@pytest.fixture(scope="session")
+def explorers(made_explorers, fragments) -> dict:
+    """One explorer of each kind. Tests set their values, and rely on none that were there."""
+    return made_explorers
 
 
 @pytest.fixture
 def explorer_page(browser, tmp_path):
-    """Opens fragments as one file of a disk, scrolls through it, and waits until all of them have come to life."""
-    from explorer_pages import page_of
+    """Opens fragments in a page of their own."""
+    from explorer_pages import open_page
 
     pages = []
 
     def open_(*fragments: str, theme: str = "light", **options):
-        path = tmp_path / f"explorers-{len(pages)}.html"
-        path.write_text(page_of(*fragments, theme=theme), encoding="utf-8")
-        page = browser.new_page(**options)
-        pages.append(page)
-        page.goto(path.as_uri())
-        for box in page.locator(".vae-explorer").all():
-            box.scroll_into_view_if_needed()
-        page.wait_for_function("[...document.querySelectorAll('.vae-explorer')].every(e => e.matches('.vae-alive'))")
-        return page
+        pages.append(browser.new_page(**options))
+        return open_page(pages[-1], tmp_path / f"explorers-{len(pages)}.html", *fragments, theme=theme)
 
     yield open_
     for page in pages:
@@ -191,14 +194,39 @@ def explorer_page(browser, tmp_path):
 
 
 @pytest.fixture(scope="session")
+def shared_page(browser, fragments, tmp_path_factory):
+    """Gives the page of one kind of explorer, opened once, with the values that it had at first."""
+    from explorer_pages import RESET, START, open_page
+
+    folder, pages, starts = tmp_path_factory.mktemp("explorers"), {}, {}
+
+    def page_of(kind: str):
+        if kind not in pages:
+            pages[kind] = open_page(browser.new_page(), folder / f"{len(pages)}.html", fragments[kind])
+            starts[kind] = pages[kind].evaluate(START)
+        pages[kind].evaluate(RESET, starts[kind])
+        return pages[kind]
+
+    yield page_of
+    for page in pages.values():
+        page.close()
+
+
+@pytest.fixture(scope="session")
 def page_functions(browser):
-    """A page in which the functions of the explorers' module are to be called, as `js.NAME`."""
-    from vaecore.explorer import base
+    """A page that has imported every module of the explorers: what they export is `js.NAME`."""
+    from explorer_pages import MODULES
 
     page = browser.new_page()
-    names = ", ".join(sorted(set(re.findall(r"^(?:async )?function (\w+)", base.JAVASCRIPT, re.MULTILINE))))
-    page.set_content("<!doctype html><html lang='en'><title>Functions</title><body>")
-    page.add_script_tag(type="module", content=f"{base.JAVASCRIPT}\nglobalThis.js = {{ {names} }};")
-    page.wait_for_function("globalThis.js")
+    page.route("http://modules.test/", lambda route: route.fulfill(body="<!doctype html>", content_type="text/html"))
+    page.route("http://modules.test/*.js", lambda route: route.fulfill(path=MODULES / route.request.url.split("/")[-1]))
+    page.goto("http://modules.test/")
+    page.evaluate(
+        """async names => {
+            const modules = await Promise.all(names.map(name => import(`http://modules.test/${name}`)));
+            globalThis.js = Object.assign({}, ...modules);
+        }""",
+        [path.name for path in MODULES.glob("*.js")],
+    )
     yield page
     page.close()

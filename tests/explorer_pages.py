@@ -6,12 +6,15 @@ from pathlib import Path
 import torch
 from torch.distributions import Normal
 
-from vaecore import explorer, pretrained
+from vaecore import explorer
 from vaecore.m2 import M2
+from vaecore.runs import pretrained
 from vaecore.splits import pixel_split
 from vaecore.vae import VAE, Regressor
 
-BOOK = (Path(__file__).parents[1] / "book" / "_assets" / "vaebook.css").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[1]
+MODULES = ROOT / "vaecore" / "explorer" / "js"
+BOOK = (ROOT / "book" / "_assets" / "vaebook.css").read_text(encoding="utf-8")
 INKS = dict(light="rgb(34, 40, 50)", dark="rgb(206, 214, 221)")  # of the page's text
 GROUNDS = dict(light="#ffffff", dark="#121212")
 PAGE = (
@@ -24,6 +27,17 @@ GRID = torch.linspace(-12, 12, 481, dtype=torch.float64)  # of the gap viewer
 ROUNDED = 1e-3 + 0.5 / 255  # how far a pixel may be from PyTorch's: weights of float16, and whole grey levels
 VIEW = "document.querySelector('.vae-explorer').vaecore"
 CHANGE = f"([name, value]) => {VIEW}.set(name, value)"
+START = f"""() => {{
+    const {{ kind, settings, ...values }} = {VIEW}.model.values;
+    return structuredClone(values);
+}}"""
+RESET = f"""values => new Promise(done => {{
+    document.activeElement.blur();
+    scrollTo(0, 0);
+    {VIEW}.set(values);
+    requestAnimationFrame(() => requestAnimationFrame(done));
+}})"""
+ALL_ALIVE = "[...document.querySelectorAll('.vae-explorer')].every(e => e.matches('.vae-alive'))"
 CANVASES = """selector => [...document.querySelectorAll(selector)].map(c =>
     Array.from(c.getContext("2d").getImageData(0, 0, 28, 28).data))"""
 
@@ -34,40 +48,53 @@ def page_of(*fragments: str, theme: str = "light") -> str:
     return PAGE.format(theme=theme, style=BOOK, ground=GROUNDS[theme], ink=INKS[theme], body=body)
 
 
+def open_page(page, path: Path, *fragments: str, theme: str = "light"):
+    """Open fragments as one file of a disk, scroll through it, and wait until all of them have come to life."""
+    path.write_text(page_of(*fragments, theme=theme), encoding="utf-8")
+    page.goto(path.as_uri())
+    for box in page.locator(".vae-explorer").all():
+        box.scroll_into_view_if_needed()
+    page.wait_for_function(ALL_ALIVE)
+    return page
+
+
 def _of(kind, name: str):
-    return lambda digits: kind(pretrained.pretrained(name, digits), digits)
+    return lambda digits: kind(pretrained(name, digits), digits)
 
 
 def _decoded_by_python(digits):
-    flat = pretrained.pretrained("m1-2d", digits)
+    flat = pretrained("m1-2d", digits)
     return explorer.LatentExplorer(decode=lambda z: flat.decode(z).mean, d_z=2)
 
 
-def _gap(digits):
-    z = torch.linspace(-12, 12, 481)
-    return explorer.GapExplorer(z, Normal(0, 1).log_prob(z) + Normal(z, 0.5).log_prob(torch.tensor(2.0)))
+LINE, BENT = "x = z + noise", "x = z² + noise"  # the second has a posterior of two bumps
+
+
+def log_normal(z: torch.Tensor, mu: float = 0.0, sigma: float = 1.0) -> torch.Tensor:
+    return Normal(mu, sigma).log_prob(z)
+
+
+def log_joint(z: torch.Tensor, name: str) -> torch.Tensor:
+    """log p(x, z) of x = 2, seen with noise of standard deviation 0.5."""
+    return log_normal(z) + log_normal(torch.tensor(2.0).to(z), z if name == LINE else z**2, 0.5)
 
 
 def _completion(digits):
-    models = {given: pretrained.pretrained(f"cvae-{given}", digits) for given in ("column", "left")}
-    regressors = {"left": pretrained.pretrained("regressor-left", digits)}
+    models = {given: pretrained(f"cvae-{given}", digits) for given in ("column", "left")}
+    regressors = {"left": pretrained("regressor-left", digits)}
     return explorer.CompletionExplorer(models, digits, regressors=regressors)
 
 
 MAKERS = {
     "latent": _of(explorer.LatentExplorer, "m1-2d"),
-    "latents": lambda digits: explorer.LatentExplorer(pretrained.pretrained("m1m2", digits).m1, digits),
+    "latents": lambda digits: explorer.LatentExplorer(pretrained("m1m2-book", digits).m1, digits),
     "kernel's": _decoded_by_python,
     "digit": _of(explorer.DigitExplorer, "m1-2d"),
-    "gap": _gap,
-    "classes": _of(explorer.ClassesExplorer, "m2"),
-    "analogies": _of(explorer.AnalogiesExplorer, "m2"),
+    "gap": lambda digits: explorer.GapExplorer(GRID, {name: log_joint(GRID, name) for name in (LINE, BENT)}),
+    "classes": _of(explorer.ClassesExplorer, "m2-book"),
+    "analogies": _of(explorer.AnalogiesExplorer, "m2-book"),
     "completion": _completion,
 }
-
-
-def log_normal(z: torch.Tensor, mu: float = 0.0, sigma: float = 1.0) -> torch.Tensor:
-    return Normal(mu, sigma).log_prob(z)
 
 
 def small_vae(d_z: int = 2, **sizes) -> VAE:
@@ -97,7 +124,7 @@ SMALL = {
 
 
 def change(page, **values) -> None:
-    """Sets values as a hand does, one after the other, and waits until they are painted."""
+    """Set values as a hand does, one after the other, and wait until they are painted."""
     for pair in values.items():
         page.evaluate(CHANGE, list(pair))
     two_frames(page)

@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import re
 import socket
 import subprocess
 import sys
@@ -37,17 +36,16 @@ RUN_IN_CLASSIC = """code => new Promise(done => {
     Jupyter.notebook.kernel.execute(code, { iopub: { output, status } });
 })"""
 # the first cell of both hosts: an explorer whose z is followed
-EXPLORER = """import ipywidgets
-import torch
-from ipywidgets import FloatSlider, VBox
+EXPLORER = """import ipywidgets, torch
+from ipywidgets import FloatSlider, HBox, Tab, VBox
 from traitlets import link
-from vaecore import data, pretrained
-from vaecore.explorer import LatentExplorer
-digits = data.mnist(root=pretrained.PACKAGED)
-model = pretrained.pretrained("m1-2d", digits)
-explorer = LatentExplorer(model, digits)
-seen = []
-explorer.observe(lambda change: seen.append(change.new), "z")
+from vaecore import data
+from vaecore.explorer import *
+from vaecore.runs import pretrained
+digits = data.mnist(root=data.BUNDLED)
+model = pretrained("m1-2d", digits)
+explorer, history = LatentExplorer(model, digits), []
+explorer.observe(lambda change: history.append(change.new), "z")
 explorer"""
 # of the n-th explorer: the numbers that its sliders for z show, and its digit's pixels, white 0 and black 1
 SLIDERS = """n => [...document.querySelectorAll(".vae-live")[n].querySelectorAll(".vae-sliders > div")].map(row => {
@@ -59,37 +57,27 @@ PIXELS = """n => {
     const { data } = canvas.getContext("2d").getImageData(0, 0, 28, 28);
     return Array.from({ length: 784 }, (_, i) => 1 - data[4 * i] / 255);
 }"""
-LAB = (
-    "jupyterlab",
-    "--expose-app-in-browser",
-    "--ServerApp.port_retries=0",
-    f"--IdentityProvider.token={TOKEN}",
-    "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
-    "--LabApp.news_url=None",
-    "--LabApp.extension_manager=readonly",
-)
-OURS = {
-    "@jupyterlab/apputils-extension:themes": {"theme": "JupyterLab Light", "adaptive-theme": False},
+LAB = f"jupyterlab --expose-app-in-browser --ServerApp.port_retries=0 --IdentityProvider.token={TOKEN}".split()
+LAB += ["--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate", "--LabApp.news_url=None"]
+LAB_SETTINGS = {
     "@jupyterlab/apputils-extension:notification": {"fetchNews": "false"},
     "@jupyterlab/notebook-extension:tracker": {"windowingMode": "none"},  # all cells are there, also those below
 }
 CLASSIC = ("notebook", "--NotebookApp.port_retries=0", f"--NotebookApp.token={TOKEN}")
-FOREIGN = re.compile(r"^(?!data:|blob:|about:)")
 
 
 class Notebook:
-    """A notebook in a page: what runs in its kernel, and what its page asked for and complained about."""
+    """A notebook in a page: runs code in its kernel, and keeps the page's foreign requests and errors."""
 
     def __init__(self, page: Page, address: str, run_code: str) -> None:
         self.page, self.address, self.run_code = page, address, run_code
-        self.foreign: list[str] = []
-        self.errors: list[str] = []
+        self.foreign, self.errors = [], []
         page.set_default_timeout(1000 * SECONDS)
-        page.on("request", lambda request: self._asked(request.url))
+        page.on("request", lambda request: self._on_request(request.url))
         page.on("pageerror", lambda error: self.errors.append(str(error)))
 
-    def _asked(self, url: str) -> None:
-        if FOREIGN.match(url) and not url.startswith(self.address):
+    def _on_request(self, url: str) -> None:
+        if not url.startswith((self.address, "data:", "blob:", "about:")):
             self.foreign.append(url)
 
     def run(self, code: str) -> str:
@@ -106,35 +94,24 @@ class Notebook:
         self.page.wait_for_function(condition, arg=argument)
 
 
-def write(path: Path, *cells: str) -> None:
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
-    notebook.metadata.kernelspec = dict(name="python3", display_name="Python 3", language="python")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    nbformat.write(notebook, path)
-
-
 @contextlib.contextmanager
-def server(python: Path | str, folder: Path, *module_and_options: str) -> Iterator[str]:
-    """A Jupyter server on a free port of this machine that shows folder/notebooks; its address."""
+def server(python: Path | str, folder: Path, cells: tuple[str, ...], *module_and_options: str) -> Iterator[str]:
+    """A Jupyter server on a free port of this machine with a notebook of these cells; its address."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    (folder / "notebooks").mkdir(parents=True, exist_ok=True)
+    (folder / "notebooks").mkdir()
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+    notebook.metadata.kernelspec = dict(name="python3", display_name="Python 3", language="python")
+    nbformat.write(notebook, folder / "notebooks" / NAME)
     places = {f"JUPYTER_{name}_DIR": str(folder / name.lower()) for name in ("CONFIG", "DATA", "RUNTIME")}
     places |= {f"JUPYTERLAB_{name}_DIR": str(folder / name.lower()) for name in ("SETTINGS", "WORKSPACES")}
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith(("JUPYTER", "VAECORE_BUILD"))
     }
     environment |= places | dict(IPYTHONDIR=str(folder / "ipython"), PYTHONPATH=str(ROOT), OMP_NUM_THREADS="1")
-    command = [
-        str(python),
-        "-m",
-        *module_and_options,
-        "--no-browser",
-        "--allow-root",
-        "--ip=127.0.0.1",
-        f"--port={port}",
-    ]
+    command = [str(python), "-m", *module_and_options, "--no-browser", "--allow-root"]
+    command += ["--ip=127.0.0.1", f"--port={port}"]
     address, log = f"http://127.0.0.1:{port}/", folder / "server.log"
     with log.open("w") as out:
         process = subprocess.Popen(command, cwd=folder / "notebooks", env=environment, stdout=out, stderr=out)
@@ -166,9 +143,8 @@ def in_lab(browser: Browser, folder: Path, *cells: str) -> Iterator[Notebook]:
     """A notebook of these cells, run, in a JupyterLab that knows nothing of whoever runs the tests."""
     overrides = folder / "config" / "labconfig" / "default_setting_overrides.json"
     overrides.parent.mkdir(parents=True)
-    overrides.write_text(json.dumps(OURS))
-    write(folder / "notebooks" / NAME, *cells)
-    with server(sys.executable, folder, *LAB) as address, high_page(browser) as page:
+    overrides.write_text(json.dumps(LAB_SETTINGS))
+    with server(sys.executable, folder, cells, *LAB) as address, high_page(browser) as page:
         notebook = Notebook(page, address, RUN_IN_LAB)
         page.goto(f"{address}lab/tree/{NAME}?token={TOKEN}")
         notebook.wait_until(
@@ -181,8 +157,7 @@ def in_lab(browser: Browser, folder: Path, *cells: str) -> Iterator[Notebook]:
 @contextlib.contextmanager
 def in_classic(browser: Browser, python: Path, folder: Path, *cells: str) -> Iterator[Notebook]:
     """A notebook of these cells, run, in the classic notebook of another Python."""
-    write(folder / "notebooks" / NAME, *cells)
-    with server(python, folder, *CLASSIC) as address, high_page(browser) as page:
+    with server(python, folder, cells, *CLASSIC) as address, high_page(browser) as page:
         notebook = Notebook(page, address, RUN_IN_CLASSIC)
         # its manager of widgets first asks the kernel for older ones, and spoils outputs that come meanwhile
         with page.expect_console_message(lambda said: "jupyter.widget.control" in said.text, timeout=1000 * SECONDS):
@@ -202,7 +177,7 @@ def high_page(browser: Browser) -> Iterator[Page]:
 
 
 def wait_for_sliders(notebook, n: int, z: list[float]) -> None:
-    """Until the n-th explorer's sliders and the numbers beside them say z; its digit is painted in the same frame."""
+    """Until the n-th explorer's sliders and the numbers next to them say z; its digit is painted in the same frame."""
     notebook.wait_until(f"([n, z]) => String(({SLIDERS})(n)) === String(z)", [n, z])
 
 

@@ -38,6 +38,6 @@ def _dot() -> str:
     except metadata.PackageNotFoundError:
         installed = []
     for name in (*installed, "graphviz-pure", "dot"):
-        if found := shutil.which(name):
+        if found := shutil.which(str(name)):
             return found
     raise FileNotFoundError("no Graphviz here: `pip install graphviz-pure` brings one.")

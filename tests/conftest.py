@@ -6,26 +6,19 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import threading
 from pathlib import Path
 
 import pytest
 from jaxtyping import install_import_hook
 from playwright.sync_api import sync_playwright
+from site_pages import DRIVER
 
 from benchmarks import chromium
 
 install_import_hook("vaecore", "typechecker.check")  # before anything imports vaecore
 ROOT = Path(__file__).parents[1]
 COLD = ROOT / "_build" / "test"
-DRIVER = [sys.executable, "-m", "tools.build"]
-
-
-def run_driver(*arguments: object, root: Path = ROOT) -> subprocess.CompletedProcess:
-    """Run the build; with another `root`, that of a copy of the project."""
-    command = [*DRIVER, *map(str, arguments)]
-    return subprocess.run(command, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
 def pytest_addoption(parser) -> None:

@@ -1,9 +1,13 @@
-"""What the tests of the built pages share: which pages there are, how they are opened, and what is read from them."""
+"""What the tests of the site share: the build, which pages there are, how they are opened and read."""
 
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
-TEXTS = {path.stem: path.read_text() for path in sorted((Path(__file__).parents[1] / "book").glob("*.md"))}
+ROOT = Path(__file__).parents[1]
+DRIVER = [sys.executable, "-m", "tools.build"]
+TEXTS = {path.stem: path.read_text() for path in sorted((ROOT / "book").glob("*.md"))}
 PAGES = [*TEXTS, "search", "genindex"]
 WIDE, NARROW = 1400, 390
 WATCH = """
@@ -45,6 +49,12 @@ CONTRAST = """([selector, property]) => {
         .map(e => [e.textContent.trim(), ratio(getComputedStyle(e)[property], page)])
         .filter(([, contrast]) => contrast < 4.5);
 }"""
+
+
+def run_driver(*arguments: object, root: Path = ROOT) -> subprocess.CompletedProcess:
+    """Run the build; with another `root`, that of a copy of the project."""
+    command = [*DRIVER, *map(str, arguments)]
+    return subprocess.run(command, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
 def visit(browser, address: str, name: str, width: int) -> SimpleNamespace:

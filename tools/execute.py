@@ -3,6 +3,7 @@
 Jupyter Book runs one chapter after another; but it takes from the cache what it finds there.
 """
 
+import os
 import sys
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
@@ -45,19 +46,22 @@ def main(config_file: str, cache_folder: str, *pages: str) -> int:
     config = yaml.safe_load(Path(config_file).read_text(encoding="utf-8"))
     cache, failed = get_cache(cache_folder), 0
     todo = {page: nb for page, nb in notebooks(list(map(Path, pages)), config).items() if not is_cached(cache, nb)}
-    with ThreadPoolExecutor(AT_A_TIME) as pool:
-        runs = {pool.submit(run, notebook, config["execute"]["timeout"]): page for page, notebook in todo.items()}
-        for done in as_completed(runs):
-            page, result = runs[done], done.result()
-            if result.err is None:
-                print(f"{page.name} ran in {result.time:.0f} s.", flush=True)
-                bundle = CacheBundleIn(result.nb, str(page), data={"execution_seconds": result.time})
-                cache.cache_notebook_bundle(bundle, check_validity=False, overwrite=True)
-            else:
-                print(f"A cell of {page} failed:\n{result.err}", file=sys.stderr, flush=True)
-                failed += 1
+    pool = ThreadPoolExecutor(AT_A_TIME)
+    runs = {pool.submit(run, notebook, config["execute"]["timeout"]): page for page, notebook in todo.items()}
+    for done in as_completed(runs):
+        page, result = runs[done], done.result()
+        if result.err is None:
+            print(f"{page.name} ran in {result.time:.0f} s.", flush=True)
+            bundle = CacheBundleIn(result.nb, str(page), data={"execution_seconds": result.time})
+            cache.cache_notebook_bundle(bundle, check_validity=False, overwrite=True)
+        else:
+            print(f"A cell of {page} failed:\n{result.err}", file=sys.stderr, flush=True)
+            failed += 1
     return failed
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    try:
+        sys.exit(main(*sys.argv[1:]))
+    except KeyboardInterrupt:
+        os._exit(130)  # at once: the pool would wait for chapters, whose kernels now end by themselves

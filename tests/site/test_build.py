@@ -10,9 +10,9 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from conftest import DRIVER, ROOT, run_driver
 from jupyter_cache import get_cache
 from jupyter_cache.base import CacheBundleIn
+from site_pages import DRIVER, ROOT, run_driver
 
 from tools import build as driver
 

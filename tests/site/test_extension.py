@@ -3,7 +3,7 @@
 import sys
 
 import pytest
-from conftest import ROOT
+from site_pages import ROOT
 
 sys.path.append(str(ROOT / "book" / "_ext"))
 import docstrings

@@ -5,7 +5,7 @@ import re
 import manuscript as ms
 import nbformat
 import pytest
-from conftest import ROOT
+from site_pages import ROOT
 
 PAGES = {path.stem: path.read_text() for path in sorted((ROOT / "book").glob("*.md"))}
 PAGES = {name: text for name, text in PAGES.items() if ms.cells(text)}

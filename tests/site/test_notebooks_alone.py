@@ -12,8 +12,8 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from conftest import ROOT, run_driver
 from mirror import Mirror, archives, contents, whole_mnist
+from site_pages import ROOT, run_driver
 from test_build import book, write  # noqa: F401, a fixture
 from test_notebooks import PAGES
 

@@ -5,7 +5,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from site_pages import ROOT
 
 PYTHON = """#!/bin/sh
 echo "$(basename "$0") $*" | cut -c1-30 >>LOG

@@ -65,7 +65,7 @@ def answer_of(page, address: str) -> str:
 
 def broken(browser, site, served, path: str, look, victims) -> tuple:
     """Return what `look` sees of the whole page, and, by fault, of the page with each of its files damaged in turn."""
-    address, asked, seen = f"{served}{path}", set(), {}
+    address, asked, damage = f"{served}{path}", set(), {}
     page = browser.new_page()
     page.on("request", lambda request: asked.add(request.url.split("?")[0].removeprefix(served)))
     whole = look(page, address)
@@ -73,15 +73,15 @@ def broken(browser, site, served, path: str, look, victims) -> tuple:
         for fault, damaged in FAULTS.items():
             answer = damaged((site / victim).read_bytes())
             page.route(f"**/{victim}*", lambda route, _, answer=answer: route.fulfill(**answer))
-            seen[f"{victim}, {fault}"] = look(page, address)
+            damage[f"{victim}, {fault}"] = look(page, address)
             page.unroute_all()
     page.close()
     for what, options in WITHOUT.items():
         page = browser.new_page(**options)
         page.add_init_script(NO_STORAGE)
-        seen[what] = look(page, address)
+        damage[what] = look(page, address)
         page.close()
-    return whole, seen
+    return whole, damage
 
 
 QUICK, SHARED = "index", "02_kl"
@@ -94,26 +94,26 @@ def test_a_page_that_lost_a_part_still_reads(name, browser, site, served, tally)
     def victims(file):
         return name == SHARED or file.startswith(OWN)
 
-    (words, explorers), seen = broken(browser, site, served, f"{name}.html", read, victims)
+    (words, explorers), damage = broken(browser, site, served, f"{name}.html", read, victims)
     assert len(words) > 5 and all(explorer["alive"] for explorer in explorers)
     faults = {
         fault: sorted(words - found) + [explorer for explorer in after if not is_right(explorer)]
-        for fault, (found, after) in seen.items()
+        for fault, (found, after) in damage.items()
     }
-    tally("broken pages", len(seen), sum(not found for found in faults.values()))
+    tally("broken pages", len(damage), sum(not found for found in faults.values()))
     assert {fault: found for fault, found in faults.items() if found} == {}
 
 
 @pytest.mark.slow
 def test_a_search_that_lost_a_part_says_so(browser, site, served, tally):
     path = "search.html?q=entropy"
-    whole, seen = broken(browser, site, served, path, answer_of, lambda file: file.endswith(".js"))
+    whole, damage = broken(browser, site, served, path, answer_of, lambda file: file.endswith(".js"))
     sorry = "The search does not work here: a file that it needs is missing or damaged."
     fatal = ("searchindex.js", "_static/searchtools.js", "_static/language_data.js")
     off = "Please activate JavaScript to enable the search functionality."
     wrong = {}
-    for fault, said in seen.items():
+    for fault, said in damage.items():
         allowed = (sorry,) if fault.startswith(fatal) else (off,) if fault == "scripts off" else (whole, sorry)
         wrong |= {fault: said} if said not in allowed else {}
-    tally("broken pages", len(seen), len(seen) - len(wrong))
-    assert whole != sorry and len(seen) > 3 * len(fatal) and wrong == {}
+    tally("broken pages", len(damage), len(damage) - len(wrong))
+    assert whole != sorry and len(damage) > 3 * len(fatal) and wrong == {}

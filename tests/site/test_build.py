@@ -149,7 +149,7 @@ def kill_while_it_runs(book: Path) -> None:
 
 
 def test_fingerprints_and_listings_see_every_change(tmp_path):
-    file, seen = tmp_path / "m1.safetensors", []
+    file, hashes = tmp_path / "m1.safetensors", []
     for change in (
         lambda: file.write_bytes(b"0" * 100),
         lambda: file.write_bytes(b"0" * 99 + b"1"),
@@ -157,9 +157,9 @@ def test_fingerprints_and_listings_see_every_change(tmp_path):
         lambda: file.rename(tmp_path / "m2.safetensors"),
     ):
         change()
-        seen.append((driver.fingerprint(tmp_path), driver.listing(tmp_path)))
-        assert seen[-1] == (driver.fingerprint(tmp_path), driver.listing(tmp_path))
-    assert all(len(set(hashes)) == 4 for hashes in zip(*seen, strict=True))
+        hashes.append((driver.fingerprint(tmp_path), driver.listing(tmp_path)))
+        assert hashes[-1] == (driver.fingerprint(tmp_path), driver.listing(tmp_path))
+    assert all(len(set(column)) == 4 for column in zip(*hashes, strict=True))
 
 
 @pytest.mark.parametrize("damage", ["another key", "database", "notebook"])

@@ -29,9 +29,9 @@ def test_how_a_page_ran(seconds, on, loads_digits, expected):
 
 def test_formulas_keep_what_touches_them():
     math = '<span class="math notranslate nohighlight">\\(x\\)</span>'
-    kept = vaebook.formulas_with_what_touches_them(f"<p>a {math}, ({math}) and {math} b、{math}の</p>")
+    marked = vaebook.formulas_with_what_touches_them(f"<p>a {math}, ({math}) and {math} b、{math}の</p>")
     together = '<span class="vae-together">'
-    assert kept == f"<p>a {together}{math},</span> {together}({math})</span> and {math} b、{math}の</p>"
+    assert marked == f"<p>a {together}{math},</span> {together}({math})</span> and {math} b、{math}の</p>"
 
 
 def test_japanese_quotations_are_marked():

@@ -105,10 +105,10 @@ def test_a_published_book_offers_colab_and_its_weights(book):  # noqa: F811
 def surroundings(home):
     """Return the environment variables of a new user whom nothing but this machine answers."""
     ours = ("VAECORE_", "PYTHON", "JUPYTER", "IPYTHON", "XDG_", "VIRTUAL_ENV", "MPL")
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(ours)}
+    others = {key: value for key, value in os.environ.items() if not key.startswith(ours)}
     nobody = "http://127.0.0.1:9"
     proxies = dict(http_proxy=nobody, https_proxy=nobody, HTTP_PROXY=nobody, HTTPS_PROXY=nobody)
-    return kept | proxies | dict(HOME=str(home), no_proxy="127.0.0.1", NO_PROXY="127.0.0.1")
+    return others | proxies | dict(HOME=str(home), no_proxy="127.0.0.1", NO_PROXY="127.0.0.1")
 
 
 @pytest.fixture(scope="module")

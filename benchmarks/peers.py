@@ -1,4 +1,4 @@
-"""What `benchmarks.speed` compares with: the loop of many tutorials, Pyro, pythae, and M2 with ten copies of an image."""
+"""What `benchmarks.speed` compares with: many a tutorial's loop, Pyro, pythae, and M2 with ten copies of an image."""
 
 import contextlib
 import io
@@ -22,7 +22,7 @@ M1_BATCH, M2_BATCH = 128, 100
 
 
 class Stock(nn.Module):
-    """The VAE of PyTorch's basic example, with our sizes: it ends in a sigmoid, and its loss is a sum over the batch."""
+    """The VAE of PyTorch's basic example, with our sizes: it ends in a sigmoid, its loss is a sum over the batch."""
 
     def __init__(self) -> None:
         super().__init__()

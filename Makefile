@@ -52,7 +52,7 @@ lint: setup
 	$(VENV)/ruff format --check
 	$(VENV)/codespell book vaecore tests tools benchmarks .github *.md Makefile pyproject.toml
 	$(VENV)/lint-imports --no-logo
-	$(VENV)/basedpyright
+	$(VENV)/basedpyright --project pyproject.toml  # else a pyrightconfig.json in a folder above would do
 	$(VENV)/oxlint --deny-warnings vaecore/explorer/js
 
 format: setup
@@ -79,7 +79,7 @@ test-versions: setup
 	done
 
 screenshots: book
-	$(VENV)/python -m tests.screenshots
+	$(VENV)/python -m tools.screenshots
 
 lock: setup
 	$(VENV)/uv pip compile pyproject.toml --extra book --extra test --universal --python-version 3.11 \

@@ -83,24 +83,26 @@ def decoded(flat):
     return lambda *z: flat.decode(torch.tensor([z])).mean[0].detach()
 
 
-def pytest_collection_modifyitems(items: list) -> None:
-    """What looks at the built book comes last: the book is built beside the other tests."""
-    items.sort(key=lambda item: bool(needs_build(item)))
+def pytest_collection_modifyitems(config, items: list) -> None:
+    """Put the tests of the built book last: it is built while the others run."""
+    if config.option.site:
+        items[:] = [item for item in items if "cold_build" not in item.fixturenames]
+    items.sort(key=needs_build)
 
 
 def needs_build(item) -> bool:
-    return {"cold_build", "site"} & set(item.fixturenames)
+    return bool({"cold_build", "site"} & set(item.fixturenames))
 
 
 @pytest.fixture(scope="session", autouse=True)
 def building(request, tmp_path_factory):
-    """The build from nothing, into a folder of its own: all chapters executed, every warning an error."""
+    """The build from nothing, at the same time as the tests that need no pages; every warning is an error."""
     if request.config.option.site or not any(map(needs_build, request.session.items)):
         yield None
         return
     shutil.rmtree(COLD, ignore_errors=True)
     with open(tmp_path_factory.mktemp("build") / "log", "w+", encoding="utf-8") as log:
-        command = [*DRIVER, "--out", COLD]
+        command = ["nice", *DRIVER, "--out", COLD]  # so that the tests which time something are not disturbed
         process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
         yield process, log
         if process.poll() is None:  # a run that stops early stops the build, and the kernels below it
@@ -110,7 +112,7 @@ def building(request, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def cold_build(building) -> subprocess.CompletedProcess:
-    """That build, when it has ended."""
+    """The finished build from nothing."""
     process, log = building
     process.wait()
     log.seek(0)
@@ -142,7 +144,7 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
 
 @pytest.fixture(scope="session")
 def served(site):
-    """The address under which a web server on this machine shows the pages."""
+    """The address of a web server on this machine that shows the pages."""
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=site))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}/"
@@ -152,7 +154,7 @@ def served(site):
 
 @pytest.fixture(scope="session", params=["http", "file"])
 def address(request, site):
-    """Both ways to read: from a web server and from a disk."""
+    """The address of the pages, from a web server and from a disk."""
     return request.getfixturevalue("served") if request.param == "http" else site.as_uri() + "/"
 
 

@@ -84,40 +84,6 @@ def long_cells(text: str, most: int = 25, middle: int = 12) -> list[str]:
     return faults
 
 
-def figure_faults(text: str, alt_at: dict[str, int]) -> list[str]:
-    """Check pictures; `alt_at` maps each function that makes one to the position of `alt` among its arguments."""
-    faults = []
-    for cell in cells(text):
-        figure = (cell.options.get("mystnb") or {}).get("figure") or {}
-        caption = str(figure.get("caption", ""))
-        tree = ast.parse("\n".join(line for line in cell.body.split("\n") if not line.startswith("%")))
-        for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
-            name = getattr(call.func, "attr", getattr(call.func, "id", None))
-            if name not in alt_at:
-                continue
-            given = {k.arg: k.value for k in call.keywords} | dict(enumerate(call.args))
-            words = _words(given.get("alt", given.get(alt_at[name])))
-            if len(words.split()) < 3:
-                faults.append(f"line {cell.line}: {name}() without an alt text in words")
-            elif re.search(r"\.(png|svg|jpe?g|gif|webp)\b|^\S*/\S*$", words):
-                faults.append(f"line {cell.line}: the alt text is a file's path: {words}")
-            elif _plain(words) == _plain(caption):
-                faults.append(f"line {cell.line}: the alt text repeats the caption: {words}")
-            shown = tree.body and isinstance(tree.body[-1], ast.Expr) and tree.body[-1].value is call
-            if shown and not (figure.get("name") and caption):
-                faults.append(f"line {cell.line}: a cell shows a picture and has no figure name or no caption")
-    return faults
-
-
-def _words(node: ast.AST | None) -> str:
-    """Return the text of a string in the source; of other expressions, the strings inside them."""
-    return "".join(str(n.value) for n in ast.walk(node) if isinstance(n, ast.Constant)) if node else ""
-
-
-def _plain(text: str) -> str:
-    return re.sub(r"\W+", " ", text).strip().lower()
-
-
 def measured_numbers(text: str) -> list[str]:
     """Numbers that look measured, in prose and captions; a `% typed: reason` line above a paragraph (`# typed:
     reason` in a cell's head) says why one may stand, and so does a citation in its sentence."""

@@ -9,10 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from vaecore import data
+from vaecore.data import FILES
 
-PACKAGED = Path(data.__file__).parent / "digits"
-FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 HTML = b"<!DOCTYPE html><title>Please log in</title>" * 50
 
 
@@ -26,7 +24,7 @@ def contents(root: Path, name: str = "MNIST") -> dict[str, bytes]:
 
 
 def whole_mnist() -> Path | None:
-    """The folder $VAECORE_DATA if it holds all of MNIST; without it the packaged digits play its part in the tests."""
+    """The folder $VAECORE_DATA if it holds all of MNIST; without it the tests take the bundled digits instead."""
     root = Path(os.environ.get("VAECORE_DATA") or "nowhere")
     there = any((root / "MNIST" / "raw" / (FILES[1] + suffix)).is_file() for suffix in ("", ".gz"))
     return root if there and len(contents(root)[FILES[1]]) == 8 + 60_000 else None

@@ -3,8 +3,8 @@
     python -m tests.mutants [MODULE ...]
 
 makes small faults everywhere, by cosmic-ray, and prints a line of JSON for each: where it is, what the line became, and
-what the tests found. `--given` reads from standard input a list of [module, source with a fault] in their place, for
-the equation tests alone. Each fault gets a process of its own, forked where PyTorch is already imported.
+what the tests found. `--given` reads a list of [module, source with a fault] from standard input instead, for the
+equation tests alone. Each fault gets a process of its own, forked where PyTorch is already imported.
 """
 
 import ast
@@ -28,9 +28,9 @@ from cosmic_ray.mutating import mutate_code
 from cosmic_ray.plugins import get_operator, operator_names
 
 ROOT = Path(__file__).parents[1]
-MODULES = ("distributions", "vae", "m2", "evaluate")
+MODULES = ("distributions", "vae", "m2", "losses", "evaluate")
 EQUATIONS = sorted((ROOT / "tests" / "equations").glob("test_equations_*.py"))
-TESTS = [*EQUATIONS, *(ROOT / f"tests/package/test_{name}.py" for name in ("models", "m2", "promises"))]
+TESTS = [*EQUATIONS, *(ROOT / f"tests/package/test_{name}.py" for name in ("models", "m2", "objectives"))]
 FOUND = {0: "nothing", 1: "wrong", 3: "error", -signal.SIGXCPU: "endless"}  # by exit status; 1: an assertion failed
 KINDS = re.compile(
     "NumberReplacer|RemoveDecorator|AddNot|Replace(AndWithOr|OrWithAnd|TrueWithFalse|FalseWithTrue)|ZeroIterationForLoop"
@@ -72,7 +72,7 @@ def faults(source: str):
 
 
 def run_tests(module: str, source: str, tests: list[Path], seconds: dict[str, float]) -> tuple[int, Order]:
-    """The tests' exit status with this source in the module's place."""
+    """The tests' exit status with this source for the module."""
     import vaecore
 
     name = f"vaecore.{module}"
@@ -107,9 +107,9 @@ def fork(module: str, source: str, tests: list[Path], seconds: dict[str, float],
 
 
 def judge(mutants: Iterable[tuple[dict, str, str]], tests: list[Path]) -> None:
-    """Runs the tests on each (what to say of it, module, source), as many at a time as there are cores."""
+    """Runs the tests on each (description, module, source), as many at a time as there are cores."""
     os.environ["OMP_NUM_THREADS"] = "1"  # a process for each core is enough; threads that wait would use their time up
-    for slow in ("hypothesis", "matplotlib.pyplot", "mpmath", "playwright.sync_api", "torch", "torchvision.datasets"):
+    for slow in ("hypothesis", "matplotlib.pyplot", "mpmath", "playwright.sync_api", "torch._dynamo"):
         importlib.import_module(slow)  # once, for all that are forked below
     gc.freeze()  # forked processes need not look through all that was imported
     os.chdir(ROOT)
@@ -128,10 +128,10 @@ def judge(mutants: Iterable[tuple[dict, str, str]], tests: list[Path]) -> None:
         found = FOUND.get(os.waitstatus_to_exitcode(status), "error")
         print(json.dumps({**running.pop(process), "found": found}), flush=True)
 
-    for said, module, source in mutants:
+    for description, module, source in mutants:
         if len(running) == os.cpu_count():
             judge_one()
-        running[fork(module, source, tests, seconds, None, limit)] = said
+        running[fork(module, source, tests, seconds, None, limit)] = description
     while running:
         judge_one()
 

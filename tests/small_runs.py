@@ -1,4 +1,4 @@
-"""For the tests of faults: processes to kill and to interrupt, a tiny training run, a full disk, damaged bytes."""
+"""Tiny training runs, and what may happen to them: processes to kill and to interrupt, a full disk, damaged bytes."""
 
 import contextlib
 import multiprocessing
@@ -15,37 +15,41 @@ from vaecore import checkpoints
 from vaecore.train import History, fit
 from vaecore.vae import VAE
 
-# Each child is forked from one process that has imported the slow things and done nothing else.
+# Each child is forked from one process that has imported the slow things (torch's optimisers import _dynamo) and done nothing else.
 processes = multiprocessing.get_context("forkserver")
-processes.set_forkserver_preload(["vaecore.train", "vaecore.records", "torchvision.datasets"])
+processes.set_forkserver_preload(["vaecore.train", "vaecore.records", "torch._dynamo"])
 
 
-def tiny(seed: int = 0) -> VAE:
+def tiny(seed: int = 0, **sizes) -> VAE:
     torch.manual_seed(seed)
-    return VAE(d_x=100, d_z=2, hidden=(16,))
+    return VAE(**dict(d_x=100, d_z=2, hidden=(16,)) | sizes)
 
 
-def train(model: VAE, path: Path | None = None, epochs: int = 3, each: Callable[[], None] = lambda: None) -> History:
+def images() -> torch.Tensor:
+    """The same hundred images of random bits at every call."""
+    return torch.randint(0, 2, (100, 100), generator=torch.Generator().manual_seed(1)).float()
+
+
+def train(model: nn.Module, path: Path | None = None, each: Callable[[], None] = lambda: None, **settings) -> History:
     """A run of two steps an epoch, each of which begins with a call of `each`."""
     torch.set_num_threads(1)
-    x = torch.randint(0, 2, (100, 100), generator=torch.Generator().manual_seed(1)).float()
 
     def loss(x):
         each()
         return -model.elbo(x).mean()
 
-    return fit(model, loss, x, epochs=epochs, batch_size=50, checkpoint=path)
+    return fit(model, loss, images(), **dict(epochs=3, batch_size=50, checkpoint=path) | settings)
 
 
 def weights(model: nn.Module) -> bytes:
     return b"".join(tensor.numpy().tobytes() for tensor in model.state_dict().values())
 
 
-def after_each_step(epochs: int = 3) -> list[bytes]:
+def after_each_step() -> list[bytes]:
     """The weights of an undisturbed run: at its start and after each step."""
-    model, seen = tiny(), []
-    train(model, epochs=epochs, each=lambda: seen.append(weights(model)))
-    return [*seen, weights(model)]
+    model, steps = tiny(), []
+    train(model, each=lambda: steps.append(weights(model)))
+    return [*steps, weights(model)]
 
 
 def epochs_saved(path: Path) -> int:

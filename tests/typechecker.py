@@ -1,4 +1,4 @@
-"""beartype as vaecore sets it up, for jaxtyping's import hook: it checks every annotation at every call of the tests."""
+"""beartype as vaecore sets it up, for jaxtyping's import hook: the tests check every annotation at every call."""
 
 from collections.abc import Callable
 

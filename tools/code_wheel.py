@@ -1,9 +1,8 @@
 """The wheel that each notebook carries: vaecore's code and recorded runs, without weights and digits.
 
-Equal contents give equal bytes.
+It is unpacked, not installed. Equal contents give equal bytes.
 """
 
-import base64
 import functools
 import hashlib
 import io
@@ -49,29 +48,23 @@ def contents(root):
     return files | {"vaecore/weights/cards.json": cards(package / "weights").encode()}
 
 
-def record_row(name, content):
-    digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
-    return f"{name},sha256={digest},{len(content)}"
-
-
 @functools.cache
 def code_wheel(root):
     """Return the wheel's bytes; its version ends in a hash of what it holds, so that no two builds share one."""
     files, project = contents(root), tomllib.loads((root / "pyproject.toml").read_text())["project"]
-    build = hashlib.sha256("\n".join(record_row(*item) for item in sorted(files.items())).encode()).hexdigest()[:12]
-    version = f"{project['version']}+{build}"
+    digest = hashlib.sha256()
+    for name, content in sorted(files.items()):
+        digest.update(f"{name}\0{hashlib.sha256(content).hexdigest()}\n".encode())
+    version = f"{project['version']}+{digest.hexdigest()[:12]}"
     metadata = ["Metadata-Version: 2.4", "Name: vaecore", f"Version: {version}", f"Summary: {project['description']}"]
     metadata += [f"License-Expression: {project['license']}", f"Requires-Python: {project['requires-python']}"]
     metadata += [f"Requires-Dist: {line}" for line in project["dependencies"]]
     info = f"vaecore-{version}.dist-info"
     files |= {
         f"{info}/METADATA": ("\n".join(metadata) + "\n").encode(),
-        f"{info}/WHEEL": b"Wheel-Version: 1.0\nGenerator: vaecore\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
         f"{info}/LICENSE": (root / "LICENSE").read_bytes(),
         f"{info}/constraints.txt": pins((root / "requirements.txt").read_text()).encode(),
     }
-    rows = [record_row(*item) for item in sorted(files.items())] + [f"{info}/RECORD,,"]
-    files[f"{info}/RECORD"] = ("\n".join(rows) + "\n").encode()
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as wheel:
         for name, content in sorted(files.items()):

@@ -54,7 +54,7 @@ def main(config_file: str, cache_folder: str, *pages: str) -> int:
                 bundle = CacheBundleIn(result.nb, str(page), data={"execution_seconds": result.time})
                 cache.cache_notebook_bundle(bundle, check_validity=False, overwrite=True)
             else:
-                print(f"A cell of {page} failed:\n{result.exc_string}", file=sys.stderr, flush=True)
+                print(f"A cell of {page} failed:\n{result.err}", file=sys.stderr, flush=True)
                 failed += 1
     return failed
 

@@ -24,7 +24,7 @@ def graph(source: "str | graphviz.Digraph | graphviz.Graph | graphviz.Source", a
         reason = (run.stderr.strip().splitlines() or ["no reason given"])[0]
         raise ValueError(f"source is not a graph that dot can draw: {reason}")
     svg = re.sub(r'(fill|stroke)="(black|#000000)"', rf'\1="{INK}"', run.stdout)
-    # text has no fill attribute of its own: black unless told
+    # text has no fill attribute of its own, so it would be black
     svg = re.sub(r"<text (?![^>]*fill=)", f'<text fill="{INK}" ', svg)
     for colour, variable in THEME_COLOURS.items():
         svg = re.sub(re.escape(colour), variable, svg, flags=re.I)
@@ -38,6 +38,6 @@ def _dot() -> str:
     except metadata.PackageNotFoundError:
         installed = []
     for name in (*installed, "graphviz-pure", "dot"):
-        if found := shutil.which(name):
+        if found := shutil.which(str(name)):
             return found
     raise FileNotFoundError("no Graphviz here: `pip install graphviz-pure` brings one.")

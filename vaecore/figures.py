@@ -103,7 +103,7 @@ def _cell(content: object) -> str:
     return html.escape(str(content))
 
 
-def axes(width: float = 5.0, height: float = 3.0, n_columns: int = 1, n_rows: int = 1, **kwargs):
+def axes(width: float = 5.0, height: float = 3.0, n_columns: int = 1, n_rows: int = 1, **kwargs) -> tuple[Figure, Any]:
     """A figure and its axes in the book's style (inches); `kwargs` go to Figure.subplots."""
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(width, height), layout="constrained")

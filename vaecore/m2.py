@@ -1,6 +1,7 @@
 """M2, where the class y is a latent that is known for some images; and M1+M2, an M2 on the features of a frozen VAE."""
 
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -155,7 +156,8 @@ class M1M2(nn.Module):
 
     def generate(self, n: int, y: Int64[Tensor, "n"] | None = None) -> Bernoulli:
         """p(x|z1) for n draws of z1 from p(z1|y,z2), over (n, D), of classes y or, without y, drawn classes."""
-        return self.decode(self.m2.generate(n, y).rsample())
+        p_z1: Any = self.m2.generate(n, y)  # a Gaussian
+        return self.decode(p_z1.rsample())
 
     def analogies(self, x: Float[Tensor, "B D"], y: Int64[Tensor, "B"] | None = None) -> Float[Tensor, "B K D"]:
         """The mean of z2 at the mean of z1, decoded as every class. Without y, it is classify(x)."""

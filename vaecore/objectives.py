@@ -98,7 +98,7 @@ def objective(experiment: Experiment, model: Any, digits: Digits) -> Objective:
     if experiment.objective == "classifier":
         stored, view = _inputs(model, digits, experiment.views)
         labelled, _ = label_split(digits.y_train, labels, seed=experiment.draw)
-        m2, tensors = m2_of(model), (stored[labelled], digits.y_train[labelled])
+        m2, tensors = trained_part(model), (stored[labelled], digits.y_train[labelled])
         return lambda rows, y: losses.classifier_loss(m2, view(rows), y), tensors
     if experiment.is_labelled:
         names = ("bound", "equal_shares", "views")
@@ -132,7 +132,7 @@ def semi_supervised(
     `in_turn`: J and the classifier's term take a step each, as in the code of the source's [3]; an epoch must then have
     an even number of steps. The other settings are those of an Experiment.
     """
-    m2 = m2_of(model)
+    m2 = trained_part(model)
     stored, view = _inputs(model, digits, views)
     labelled, unlabelled = label_split(digits.y_train, n_labelled, seed=draw)
     x_l, y_l = stored[labelled], digits.y_train[labelled]
@@ -159,15 +159,11 @@ def fit_semi_supervised(
     Which images have labels is drawn by the seed `draw`; `settings` go to train.fit.
     """
     loss, tensors = semi_supervised(model, digits, n_labelled, draw, alpha=alpha)
-    return fit(m2_of(model), loss, *tensors, **settings)
+    return fit(trained_part(model), loss, *tensors, **settings)
 
 
-def trained_part(model: nn.Module) -> nn.Module:
-    """What training changes: of an M1+M2 its M2."""
-    return model.m2 if isinstance(model, M1M2) else model
-
-
-def m2_of(model: M2 | M1M2) -> M2:
+def trained_part(model: Any) -> Any:
+    """Return what training changes: the M2 of an M1+M2, otherwise the model."""
     return model.m2 if isinstance(model, M1M2) else model
 
 

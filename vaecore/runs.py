@@ -22,7 +22,7 @@ from .devices import keep_freed_memory, pick_device
 from .download import cache_folder, fetch
 from .experiments import EXPERIMENTS, Experiment
 from .m2 import M1M2, M2
-from .objectives import WITHOUT_LABELS, build, m2_input, m2_of, objective, trained_part
+from .objectives import WITHOUT_LABELS, build, m2_input, objective, trained_part
 from .seeds import seeded
 from .splits import split_bits
 from .train import fit
@@ -128,7 +128,7 @@ def loss_without_labels(experiment: Experiment, model: nn.Module, images: Tensor
     """The loss without labels, in nats, on images (N, 784) uint8 whose bits are drawn once."""
     with torch.no_grad(), seeded(0, images.device):
         if isinstance(model, M2 | M1M2):
-            return -m2_of(model).unlabelled_bound(m2_input(model, images)).mean().item()
+            return -trained_part(model).unlabelled_bound(m2_input(model, images)).mean().item()
         given = experiment.given
         inputs = split_bits(images, given) if given else (binarize(images),)
         return WITHOUT_LABELS[experiment.objective](model, *inputs).item()

@@ -50,7 +50,7 @@ def test_grey_target():
 
 
 def test_grey_target_is_what_binarize_draws():
-    """The mean of drawn bits is the grey value, and the bits of a picture are drawn apart from each other."""
+    """The mean of drawn bits is the grey value, and the bits of a picture are drawn independently."""
     torch.manual_seed(0)
     pixels = torch.tensor([[51, 204]], dtype=torch.uint8)
     bits = binarize(pixels.expand(200_000, -1))

@@ -50,7 +50,7 @@ def test_reparameterization(mu, sigma):
     torch.testing.assert_close(d_log_var, (z.detach() - mu) / 2)
 
 
-def test_reparameterization_draws_anew_in_each_dimension():
+def test_reparameterization_draws_for_each_dimension():
     torch.manual_seed(1)
     z = Gaussian.standard(50_000, 3).rsample()
     assert (torch.corrcoef(z.T) - torch.eye(3)).abs().max() < 5 / len(z) ** 0.5

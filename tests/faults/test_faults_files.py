@@ -13,9 +13,10 @@ import pytest
 import torch
 from conftest import ROOT
 from mirror import Mirror
+from safetensors.torch import save_file
 from small_runs import after_each_step, damaged, epochs_saved, full_disk, processes, tiny, train, weights
 
-from vaecore import checkpoints, records
+from vaecore import checkpoints, download, records
 from vaecore.vae import VAE
 
 
@@ -43,26 +44,34 @@ def test_damaged_checkpoints_are_refused_or_right(n, tmp_path, tally):
 
 
 def test_what_is_no_checkpoint(tmp_path):
+    """Never with the advice to delete a file that vaecore did not make."""
     with pytest.raises(FileNotFoundError, match="no checkpoint at"):
         checkpoints.load(tmp_path / "missing")
     path = checkpoints.save(tmp_path / "weights", tiny(), config={"d_pixels": 100})
-    with pytest.raises(ValueError, match=r"weights is of another vaecore: no VAE can be made from its card.$"):
+    with pytest.raises(ValueError, match="weights is from another vaecore"):
         checkpoints.load(path)
-    too_long, pickled = struct.pack("<Q", 2**63) + bytes(99), b"\x80\x05cposix\nsystem\n"
-    for contents in (b"", b"{}", b"<html>404</html>", too_long, pickled):
+    save_file(tiny().state_dict(), path)
+    foreign = [path.read_bytes()]
+    torch.save(tiny().state_dict(), path)
+    foreign += [path.read_bytes(), b"", b"{}", b"<html>404</html>", struct.pack("<Q", 2**63) + bytes(99)]
+    for contents in foreign:
         path.write_bytes(contents)
-        with pytest.raises(ValueError, match=r"weights is damaged or no vaecore checkpoint; delete it"):
-            checkpoints.load(path)
+        for use in (lambda: checkpoints.load(path), lambda: train(tiny(), path)):
+            with pytest.raises(ValueError, match="weights is no vaecore checkpoint, or it is damaged") as caught:
+                use()
+            assert "delete" not in str(caught.value) and path.read_bytes() == contents
 
 
-def test_a_damaged_copy_in_the_cache_is_fetched_anew(tmp_path, monkeypatch):
+def test_a_damaged_copy_in_the_cache_is_fetched_again(tmp_path, monkeypatch):
     contents = checkpoints.save(tmp_path / "weights", tiny()).read_bytes()
-    sha256 = hashlib.sha256(contents).hexdigest()
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    known = f"sha256:{hashlib.sha256(contents).hexdigest()}"
+    monkeypatch.setenv("VAECORE_BUILD", "1")
     site = Mirror({"/weights": contents})
-    path = checkpoints.fetch(f"{site.address}weights", sha256)
-    path.write_bytes(contents[:-1])
-    assert checkpoints.fetch(f"{site.address}weights", sha256).read_bytes() == contents
+    path = tmp_path / "cache" / "weights"
+    for damaged_copy in (None, contents[:-1]):
+        if damaged_copy:
+            path.write_bytes(damaged_copy)
+        assert download.fetch(f"{site.address}weights", known, path).read_bytes() == contents
     site.close()
 
 
@@ -70,7 +79,7 @@ def test_on_a_full_disk_the_previous_file_is_kept(tmp_path, tally):
     """The system lets the file grow to every n-th byte, with an error as that of a full disk; then there is room."""
     run, result = tmp_path / "run", tmp_path / "results" / "row-1.json"
     with pytest.raises(StopIteration):  # in the second epoch
-        train(tiny(), run, each=iter(range(2)).__next__)
+        train(tiny(), run, iter(range(2)).__next__)
     records.write(result, {"value": 1})
     writers = {
         run: lambda: train(tiny(), run),
@@ -83,8 +92,7 @@ def test_on_a_full_disk_the_previous_file_is_kept(tmp_path, tally):
         for n_bytes in (0, 1, 100, 399, 2000, 10_000)[: 4 if path == result else 6]:
             with full_disk(n_bytes), pytest.raises(OSError) as caught:
                 write()
-            words = f"{path} could not be written (File too large); what was there is untouched."
-            assert str(caught.value) == f"[Errno 27] {words}"
+            assert f"{path} could not be written (File too large)" in str(caught.value)
             assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
             n += 1
         write()
@@ -106,24 +114,24 @@ def test_two_writers_of_one_file(tmp_path, tally):
     writers = [processes.Process(target=write_for_ever, args=(tmp_path, seed)) for seed in range(2)]
     for writer in writers:
         writer.start()
-    seen, n, path, result = set(), 0, tmp_path / "weights", tmp_path / "result.json"
+    reads, n, path, result = set(), 0, tmp_path / "weights", tmp_path / "result.json"
     try:
         while not (path.exists() and result.exists()):
             assert all(writer.is_alive() for writer in writers)
             time.sleep(0.01)
-        while n < 300 or len(seen) < 4:
+        while n < 300 or len(reads) < 4:
             model, card = checkpoints.load(path)  # raises for a mixture, whose checksum is wrong
             assert weights(model) == models[card["note"]]
             record = json.loads(result.read_text())
             assert record["long"] == [record["seed"]] * 5000
-            seen |= {("weights", card["note"]), ("result", record["seed"])}
+            reads |= {("weights", card["note"]), ("result", record["seed"])}
             n += 2
         assert all(writer.is_alive() for writer in writers)
     finally:
         for writer in writers:
             writer.kill()
             writer.join()
-    tally("reads beside two writers", n, n)
+    tally("reads next to two writers", n, n)
 
     for left in tmp_path.glob(".*.part"):
         os.utime(left, (0, 0))
@@ -146,8 +154,8 @@ def test_a_new_file_is_as_open_as_others(tmp_path):
 
 # ---- Nothing that is read can run: only safetensors, JSON and plain arrays are
 
-MODULES = {"pickle", "_pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal", "yaml"}
-CALLS = {"eval", "exec", "compile", "__import__", "torch.load", "torch.save", "torch.jit.load", "pandas.read_pickle"}
+MODULES = {"pickle", "_pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
+CALLS = {"eval", "exec", "compile", "__import__", "torch.load", "torch.save", "torch.jit.load", "yaml.load"}
 WORDS = {"allow_pickle", "weights_only"}  # arguments
 
 
@@ -180,11 +188,11 @@ def offences(source: str) -> list[str]:
         "[eval(line) for line in file]",
     ],
 )
-def test_what_could_load_a_pickle_is_seen(source):
+def test_what_could_load_a_pickle_is_found(source):
     assert offences(source)
 
 
 def test_nothing_that_is_read_can_run():
-    sources = [path for folder in ("vaecore", "book/_ext", "benchmarks") for path in (ROOT / folder).rglob("*.py")]
+    sources = [path for folder in ("vaecore", "book", "tools", "benchmarks") for path in (ROOT / folder).rglob("*.py")]
     assert len(sources) > 20
     assert not [(path.name, found) for path in sources for found in offences(path.read_text(encoding="utf-8"))]

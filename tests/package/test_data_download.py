@@ -1,28 +1,26 @@
-"""Where the data come from: mirrors, good and bad, the cache, and the digits that travel along."""
+"""Where the data come from: mirrors, good and bad, the cache, and the bundled digits."""
 
 import hashlib
 import logging
 import shutil
 import socket
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
-from mirror import FILES, HTML, PACKAGED, Mirror, archives, contents, garments, whole_mnist, write
-from torchvision import datasets
+from mirror import FILES, HTML, Mirror, archives, contents, garments, write
 
-from vaecore import data
+from vaecore import data, download
 
-WHOLE = whole_mnist()
-DOWNLOADED = sorted(f"vaecore/MNIST/raw/{file}" for file in FILES)  # all that should be in the cache then
+CACHED = sorted(f"{file}.gz" for file in FILES)  # all that should be in the cache after a download
 
 
 @pytest.fixture(autouse=True)
 def surroundings(tmp_path, monkeypatch):
     """No settings from outside, a cache of our own, and no way out of this machine."""
-    for variable in ("VAECORE_DATA", "VAECORE_MIRROR", "VAECORE_BUILD", "http_proxy", "HTTP_PROXY"):
+    for variable in ("VAECORE_DATA", "VAECORE_MIRROR", "VAECORE_BUILD", "http_proxy", "HTTP_PROXY", "https_proxy"):
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("no_proxy", "*")
     look_up = socket.getaddrinfo
 
     def only_here(host, *args, **kwargs):
@@ -31,21 +29,23 @@ def surroundings(tmp_path, monkeypatch):
         return look_up(host, *args, **kwargs)
 
     monkeypatch.setattr(socket, "getaddrinfo", only_here)
-    monkeypatch.setattr(data, "TIMEOUT", 0.5)
-
-
-def cached(tmp_path: Path) -> list[str]:
-    """The files in the cache, and folders of unfinished downloads."""
-    cache = tmp_path / "cache"
-    return sorted(str(path.relative_to(cache)) for path in cache.rglob("*") if path.is_file() or "unfin" in path.name)
+    monkeypatch.setattr(download, "TIMEOUT", 0.5)
 
 
 @pytest.fixture
-def serve():
+def cached(tmp_path):
+    return lambda: sorted(path.name for path in (tmp_path / "cache").rglob("*") if path.is_file())
+
+
+@pytest.fixture
+def serve(monkeypatch):
+    """Starts mirrors: of files, with a fault if any; `first` is $VAECORE_MIRROR, the others are public."""
     mirrors = []
 
-    def start(files, fault=""):
+    def start(files, fault="", first=False):
         mirrors.append(Mirror(files, fault))
+        if first:
+            monkeypatch.setenv("VAECORE_MIRROR", mirrors[-1].address)
         return mirrors[-1]
 
     yield start
@@ -53,152 +53,131 @@ def serve():
         mirror.close()
 
 
-@pytest.fixture(params=["packaged", *(["whole"] if WHOLE else [])])
-def mnist_files(request, monkeypatch):
-    """The files that a mirror should serve: MNIST's, or the packaged digits with their sums in the place of MNIST's."""
-    if request.param == "packaged":
-        monkeypatch.setattr(data, "SHA256", data.PACKAGED_SHA256)
-    return contents(PACKAGED if request.param == "packaged" else WHOLE)
-
-
 @pytest.fixture
-def packaged_as_mnist(monkeypatch):
-    monkeypatch.setattr(data, "SHA256", data.PACKAGED_SHA256)
-    return contents(PACKAGED)
+def files(monkeypatch):
+    """The archives that a mirror of MNIST should serve: the bundled digits, with their sums instead of MNIST's."""
+    packed = archives(contents(data.BUNDLED))
+    monkeypatch.setattr(data, "SHA256", data.BUNDLED_SHA256)
+    expect(monkeypatch, "MNIST", packed)
+    return packed
 
 
-def torchvision_mirrors(monkeypatch, *addresses, name="MNIST"):
-    monkeypatch.setattr(getattr(datasets, name), "mirrors", list(addresses))
+def expect(monkeypatch, name: str, packed: dict[str, bytes], mirrors: tuple[str, ...] = ()) -> None:
+    """These archives are the set of this name, to be found on these public mirrors."""
+    md5 = tuple(hashlib.md5(stored).hexdigest() for stored in packed.values())
+    monkeypatch.setitem(data.MD5, name, md5)
+    monkeypatch.setitem(data.MIRRORS, name, mirrors)
 
 
-def test_mirror_goes_first_and_fills_the_cache(mnist_files, serve, tmp_path, monkeypatch):
-    school, theirs = serve(archives(mnist_files)), serve({})
-    monkeypatch.setenv("VAECORE_MIRROR", school.address)
-    torchvision_mirrors(monkeypatch, theirs.address)
-    digits = data.mnist()
-    assert digits.x_train.numpy().tobytes() == mnist_files[FILES[0]][16:]
-    assert digits.y_test.tolist() == list(mnist_files[FILES[3]][8:])
-    assert school.asked == [f"/{file}.gz" for file in FILES] and theirs.asked == []
-    assert cached(tmp_path) == DOWNLOADED
-    again = data.mnist()
-    assert len(school.asked) == 4  # the second time nothing was asked for
-    assert data.fingerprint(again) == data.fingerprint(digits)
+def test_a_mirror_goes_first_and_fills_the_cache(files, serve, cached):
+    school = serve(files, first=True)
+    digits, plain = data.mnist(), contents(data.BUNDLED)
+    assert digits.x_train.numpy().tobytes() == plain[FILES[0]][16:]
+    assert digits.y_test.tolist() == list(plain[FILES[3]][8:])
+    assert school.asked == [f"/{file}.gz" for file in FILES] and cached() == CACHED
+    assert data.fingerprint(data.mnist()) == data.fingerprint(digits) and len(school.asked) == 4
 
 
-def test_mirror_in_torchvisions_layout(packaged_as_mnist, serve, tmp_path, monkeypatch):
-    school = serve(archives(packaged_as_mnist, "/data/MNIST/raw/"))
-    monkeypatch.setenv("VAECORE_MIRROR", school.address + "data")
-    torchvision_mirrors(monkeypatch)
+def test_a_mirror_in_torchvisions_layout(files, serve, cached):
+    school = serve({f"/MNIST/raw{path}": stored for path, stored in files.items()}, first=True)
     data.mnist()
-    assert cached(tmp_path) == DOWNLOADED and len(school.asked) == 5  # one in vain, right under the address
+    assert cached() == CACHED and len(school.asked) == 5  # one in vain, right under the address
 
 
 @pytest.mark.parametrize("fault", ["cut off", "error 500", "flipped bit", "other set", "silent", "stalled", "web page"])
-def test_bad_mirror_is_passed_over(fault, packaged_as_mnist, serve, tmp_path, monkeypatch, caplog):
-    files = archives(packaged_as_mnist)
-    bad, good = serve(files, fault), serve(files)
-    monkeypatch.setenv("VAECORE_MIRROR", bad.address)
-    torchvision_mirrors(monkeypatch, "http://mirror.invalid/", good.address)
+def test_a_bad_mirror_is_passed_over(fault, files, serve, cached, monkeypatch, caplog):
+    bad, good = serve(files, fault, first=True), serve(files)
+    monkeypatch.setitem(data.MIRRORS, "MNIST", ("http://mirror.invalid/", good.address))
     data.mnist()
-    assert bad.asked[0] == f"/{FILES[0]}.gz" and set(good.asked) == set(files)
-    assert cached(tmp_path) == DOWNLOADED
-    assert caplog.messages == []
+    assert bad.asked[0] == f"/{FILES[0]}.gz" and good.asked == list(files)
+    assert cached() == CACHED and caplog.messages == []
 
 
-@pytest.mark.parametrize(
-    "address", ["127.0.0.1:1", "http://127.0.0.1:1", "http://", "nonsense", "http://a b/", "ftp://mirror.invalid"]
-)
-def test_address_that_is_none(address, packaged_as_mnist, serve, tmp_path, monkeypatch):
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "http://127.0.0.1:1", "http://", "nonsense", "http://a b/"])
+def test_an_address_that_is_none_is_passed_over(address, files, serve, cached, monkeypatch):
+    monkeypatch.setitem(data.MIRRORS, "MNIST", (serve(files).address,))
     monkeypatch.setenv("VAECORE_MIRROR", address)
-    torchvision_mirrors(monkeypatch, serve(archives(packaged_as_mnist)).address)
     data.mnist()
-    assert cached(tmp_path) == DOWNLOADED
+    assert cached() == CACHED
 
 
-def test_without_network_the_packaged_digits(tmp_path, monkeypatch, capsys):
+def test_without_network_the_bundled_digits(cached, monkeypatch, capsys):
     monkeypatch.setattr(logging.root, "handlers", [])  # pytest's; a learner's terminal or notebook has none
-    digits = data.mnist()
-    assert len(digits.x_train) == 8000 and "travel with vaecore" in repr(digits)
-    told = capsys.readouterr().err
-    assert told.startswith(f"MNIST could not be downloaded ({datasets.MNIST.mirrors[0]}")
-    assert told.endswith(
-        "so these are the 10,000 digits that travel with vaecore: 8,000 to train on and 2,000 to test on.\n"
-    )
-    assert told.count("\n") == 1 and cached(tmp_path) == []
+    assert "bundled with vaecore" in repr(data.mnist())
+    message = capsys.readouterr().err
+    assert message.startswith(f"MNIST could not be downloaded ({data.MIRRORS['MNIST'][0]}")
+    assert "so these are the 10,000 digits bundled with vaecore" in message and cached() == []
 
 
-def test_download_that_fails_late_leaves_nothing(packaged_as_mnist, serve, tmp_path, monkeypatch, caplog):
-    files = archives(packaged_as_mnist)
-    files[f"/{FILES[3]}.gz"] = HTML
-    school = serve(files)
-    monkeypatch.setenv("VAECORE_MIRROR", school.address)
-    torchvision_mirrors(monkeypatch)
+def test_a_file_that_no_mirror_has_whole(files, serve, cached, caplog):
+    school = serve(files | {f"/{FILES[3]}.gz": HTML}, first=True)
     assert len(data.mnist().x_train) == 8000
-    assert f"/{FILES[3]}.gz" in school.asked
-    assert len(caplog.messages) == 1 and f"{school.address}: t10k-labels-idx1-ubyte.gz has another" in caplog.text
-    assert cached(tmp_path) == []
+    assert f"/{FILES[3]}.gz" in school.asked and FILES[3] not in " ".join(cached())
+    assert len(caplog.messages) == 1 and school.address in caplog.text
 
 
-def test_cache_that_cannot_be_written(tmp_path, monkeypatch, caplog):
+def test_a_cache_that_cannot_be_written(tmp_path, caplog):
     (tmp_path / "cache").write_text("a file where a folder should be")
     assert len(data.mnist().x_train) == 8000
     assert len(caplog.messages) == 1 and "so these are the 10,000 digits" in caplog.text
 
 
-def test_a_file_deleted_from_the_cache_is_fetched_anew(packaged_as_mnist, serve, tmp_path, monkeypatch):
-    monkeypatch.setenv("VAECORE_MIRROR", serve(archives(packaged_as_mnist)).address)
+def test_a_file_deleted_from_the_cache_is_fetched_again(files, serve, tmp_path, cached):
+    school = serve(files, first=True)
     first = data.mnist()
-    (tmp_path / "cache/vaecore/MNIST/raw" / FILES[2]).unlink()
+    (tmp_path / "cache/vaecore/MNIST/raw" / f"{FILES[2]}.gz").unlink()
     assert data.fingerprint(data.mnist()) == data.fingerprint(first)
-    assert cached(tmp_path) == DOWNLOADED
+    assert cached() == CACHED and len(school.asked) == 5
 
 
-def test_downloads_at_once(packaged_as_mnist, serve, tmp_path, monkeypatch, caplog):
-    monkeypatch.setenv("VAECORE_MIRROR", serve(archives(packaged_as_mnist)).address)
+def test_several_downloads_at_once(files, serve, cached, caplog):
+    serve(files, first=True)
     with ThreadPoolExecutor(4) as pool:
         prints = set(pool.map(lambda _: data.fingerprint(data.mnist()), range(4)))
-    assert len(prints) == 1 and caplog.messages == []
-    assert cached(tmp_path) == DOWNLOADED
+    assert len(prints) == 1 and caplog.messages == [] and cached() == CACHED
 
 
-def test_progress_bar_but_not_in_a_built_page(packaged_as_mnist, serve, tmp_path, monkeypatch, capsys):
-    monkeypatch.setenv("VAECORE_MIRROR", serve(archives(packaged_as_mnist)).address)
+def test_a_progress_bar_but_not_in_a_built_page(files, serve, tmp_path, monkeypatch, capsys):
+    serve(files, first=True)
     data.mnist()
-    assert "train-images-idx3-ubyte.gz: 100%" in capsys.readouterr().err
+    assert "100%" in capsys.readouterr().err
     shutil.rmtree(tmp_path / "cache")
     monkeypatch.setenv("VAECORE_BUILD", "1")
     data.mnist()
     assert capsys.readouterr() == ("", "")
 
 
+def test_the_sums_are_torchvisions():
+    from torchvision import datasets
+
+    for name in data.NAMES:
+        resources = dict(getattr(datasets, name).resources)
+        assert resources == {f"{file}.gz": md5 for file, md5 in zip(data.FILES, data.MD5[name], strict=True)}
+
+
 @pytest.mark.parametrize("name", ["FashionMNIST", "KMNIST"])
-def test_other_names_are_checked_by_torchvisions_sums(name, serve, tmp_path, monkeypatch):
+def test_other_names_are_checked_by_their_sums(name, serve, cached, monkeypatch):
     files = archives(garments(), f"/{name}/raw/")
-    school = serve(files)
-    monkeypatch.setenv("VAECORE_MIRROR", school.address)
-    torchvision_mirrors(monkeypatch, "http://mirror.invalid/", name=name)
-    with pytest.raises(
-        ConnectionError,
-        match=f"{name} could not be downloaded .*/{name}/raw/: train-images-idx3-ubyte.gz has another checksum",
-    ):
+    serve(files, first=True)
+    monkeypatch.setitem(data.MIRRORS, name, ("http://mirror.invalid/",))
+    with pytest.raises(ConnectionError, match=f"{name} could not be downloaded"):
         data.mnist(name)
-    assert cached(tmp_path) == []
-    sums = [(f"{file}.gz", hashlib.md5(files[f"/{name}/raw/{file}.gz"]).hexdigest()) for file in FILES]
-    monkeypatch.setattr(getattr(datasets, name), "resources", sums)
+    assert cached() == []
+    expect(monkeypatch, name, files)
     digits = data.mnist(name)
     assert repr(digits) == f"{name}: 60,000 training and 10,000 test images, on cpu"
-    assert digits.is_full and digits.name == name and (digits.y_train == 9).all()
+    assert digits.is_full and (digits.y_train == 9).all()
 
 
-def test_other_names_without_network(tmp_path):
+def test_other_names_without_network(cached):
     with pytest.raises(ConnectionError, match=r"KMNIST could not be downloaded \(.*set \$VAECORE_DATA to a folder"):
         data.mnist("KMNIST")
-    assert cached(tmp_path) == []
+    assert cached() == []
 
 
-def test_damaged_cache_says_what_to_do(tmp_path):
+def test_a_damaged_cache_says_what_to_do(tmp_path):
     write(tmp_path / "cache" / "vaecore", {file: HTML for file in FILES})
     with pytest.raises(
-        ValueError, match=r"cache/vaecore/MNIST/raw/train-images-idx3-ubyte is no .*; delete it and run again$"
+        ValueError, match=r"cache/vaecore/MNIST/raw/train-images-idx3-ubyte is no .*; delete it and run"
     ):
         data.mnist()

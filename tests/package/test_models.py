@@ -1,5 +1,6 @@
-"""The VAE and its evaluation: learns, repeats, agrees across devices, refuses bad input."""
+"""The distributions, the VAE and its evaluation: the VAE learns and repeats; what signatures and docstrings promise."""
 
+import dataclasses
 import math
 
 import pytest
@@ -58,39 +59,6 @@ def test_seeded_run_repeats(digits):
     assert all(torch.equal(a, b) for a, b in zip(weights, weights_2, strict=True))
 
 
-def test_fit_leaves_the_random_state_alone(digits):
-    torch.manual_seed(5)
-    expected = torch.rand(3)
-    torch.manual_seed(5)
-    model = VAE(d_z=2, hidden=(8,))
-    torch.manual_seed(5)
-    fit(model, lambda x: -model.elbo(binarize(x)).mean(), digits.x_train[:64], epochs=1)
-    assert torch.equal(torch.rand(3), expected)
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no CUDA device")
-@pytest.mark.parametrize("name", MODELS)
-def test_cpu_and_cuda_agree(name, digits):
-    """One step in float32 from the same weights with the same noise."""
-    make, conditional = MODELS[name]
-    torch.manual_seed(0)
-    model, x, epsilon = make(), (digits.x_train[:100] > 127).float(), torch.randn(100, 8)
-    start, results = model.state_dict(), []
-    for device in ("cpu", "cuda"):
-        model = make().to(device)
-        model.load_state_dict(start)
-        batch = [t.to(device) for t in ((x, digits.y_train[:100]) if conditional else (x,))]
-        optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
-        posterior = model.encode(*batch)
-        likelihood = model.decode(posterior.mu + posterior.sigma * epsilon.to(device), *batch[1:])
-        elbo = likelihood.log_prob(batch[0]) - posterior.kl()
-        (-elbo.mean()).backward()
-        optimizer.step()
-        results.append([elbo.mean().detach().cpu() / 784, *(p.detach().cpu() for p in model.parameters())])
-    for a, b in zip(*results, strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
-
-
 class LinearGaussian:
     """z ~ N(0, I), x|z ~ N(W z, s^2 I): log p(x) and p(z|x) are exact. q is the posterior, made a little wrong."""
 
@@ -133,7 +101,7 @@ def test_log_evidence_does_not_depend_on_chunks():
     torch.manual_seed(1)
     x, model = torch.randn(7, 5), LinearGaussian(0.1)
     torch.testing.assert_close(
-        *(evaluate.log_evidence(model, x, n_samples=5000, rows=rows) for rows in (3, 40_000)), rtol=0, atol=0.03
+        *(evaluate.log_evidence(model, x, n_samples=500, rows=rows) for rows in (3, 40_000)), rtol=0, atol=0.05
     )
 
 
@@ -151,35 +119,116 @@ def test_kl_per_dimension_and_active_units():
     assert evaluate.active_units(model, x).tolist() == [True, False, True]
 
 
-def test_bernoulli_entropy_and_gaussian_broadcast():
-    logits = torch.tensor([[0.0, 2.0, -30.0]])
-    reference = torch.distributions.Bernoulli(logits=logits).entropy().sum(-1)
-    torch.testing.assert_close(Bernoulli(logits).entropy(), reference)
-    with pytest.raises(ValueError, match=r"mu and log_var .* \(2,\) and \(3,\)"):
-        Gaussian(torch.zeros(2), torch.zeros(3))
+# ---- What signatures and docstrings promise
+
+X, Y = torch.zeros(5, 3), torch.zeros(5, dtype=torch.int64)
 
 
-@pytest.mark.parametrize(
-    ("call", "error", "words"),
-    [
-        (lambda m: m.elbo(torch.zeros(2, 28, 28)), ValueError, r"x must .* \(B, 784\); got shape \(2, 28, 28\)"),
-        (lambda m: m.elbo(torch.zeros(784)), ValueError, r"x must .* got shape \(784,\)"),
-        (lambda m: m.elbo(torch.full((1, 784), 255.0)), ValueError, r"x must lie in \[0, 1\].* 255"),
-        (lambda m: m.elbo(torch.full((1, 784), math.nan)), ValueError, r"x must lie in \[0, 1\].*nan"),
-        (lambda m: m.elbo(torch.zeros(1, 784, dtype=torch.uint8)), TypeError, r"x must be floats.*uint8"),
-        (lambda m: m.elbo(torch.zeros(1, 784), torch.zeros(1)), ValueError, "y was given"),
-        (lambda m: m.decode(torch.zeros(1, 3)), ValueError, r"z must hold 4 numbers.*\(1, 3\)"),
-        (lambda m: VAE(d_y=10).elbo(torch.zeros(1, 784)), ValueError, "y is missing"),
-        (lambda m: VAE(activation="sine"), ValueError, "activation must be one of .*'sine'"),
-        (lambda m: VAE(d_z=0), ValueError, "d_z must be at least 1; got 0"),
-        (lambda m: VAE(d_y=-1), ValueError, "d_y must be at least 0; got -1"),
-        (lambda m: VAE(hidden=500), TypeError, r"hidden must be a sequence .*; got 500"),
-        (lambda m: evaluate.log_evidence(M2(), torch.zeros(9, 784), n_samples=10), ValueError, "y is missing"),
-        (lambda m: Regressor(4, 2).log_likelihood(torch.zeros(3, 1), torch.zeros(3, 2)), ValueError, r"x must hold 4"),
-        (lambda m: evaluate.log_evidence(m, torch.zeros(1, 784), n_samples=0), ValueError, "n_samples"),
-    ],
-)
-def test_bad_input_gets_one_clear_sentence(call, error, words):
-    with pytest.raises(error, match=words) as caught:
-        call(VAE(d_z=4, hidden=(8,)))
-    assert "\n" not in str(caught.value)
+@pytest.fixture
+def small() -> VAE:
+    return VAE(d_x=3, d_z=2, hidden=(4,))
+
+
+@pytest.fixture
+def m2() -> M2:
+    return M2(d_x=3, d_z=2, hidden=(4,), n_classes=2)
+
+
+def test_the_models_have_the_sizes_of_the_papers():
+    assert VAE().config == dict(d_x=784, d_z=50, hidden=[500, 500], d_y=0, activation="tanh")
+    assert Regressor(3, 2).config == dict(d_x=3, d_y=2, hidden=[500, 500], activation="tanh")
+    sizes = dict(d_x=784, d_z=50, hidden=[500], n_classes=10, likelihood="bernoulli", activation="softplus")
+    assert M2().config == sizes
+
+
+@pytest.mark.parametrize("shape", [(), (3,), (2, 3), (4, 2, 3)])
+def test_sums_run_over_the_last_dimension(shape):
+    """Against torch.distributions, with any number of dimensions in front."""
+    torch.manual_seed(0)
+    mu, log_var, x = torch.randn(3, *shape, 5)
+    ours, theirs = Gaussian(mu, log_var), torch.distributions.Normal(mu, torch.exp(0.5 * log_var))
+    torch.testing.assert_close(ours.entropy(), theirs.entropy().sum(-1))
+    torch.testing.assert_close(ours.log_prob(x), theirs.log_prob(x).sum(-1))
+    ours, theirs, bits = Bernoulli(mu), torch.distributions.Bernoulli(logits=mu), (x > 0).float()
+    torch.testing.assert_close(ours.entropy(), theirs.entropy().sum(-1))
+    torch.testing.assert_close(ours.log_prob(bits), theirs.log_prob(bits).sum(-1))
+
+
+@pytest.mark.parametrize("made", [Gaussian.standard(2), Bernoulli(torch.zeros(2))])
+def test_a_distribution_does_not_change(made):
+    for field in dataclasses.fields(made):
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            setattr(made, field.name, torch.ones(2))
+
+
+def test_any_number_of_images_is_drawn_or_encoded(small, m2):
+    for model in (small, m2):
+        assert model.generate(1).mean.shape == (1, 3)
+    x, y = torch.rand(2, 5, 3).round(), torch.rand(2, 5, 2)
+    torch.testing.assert_close(small.encode(x).mu, torch.stack([small.encode(part).mu for part in x]))
+    regressor = Regressor(3, 2)
+    each = [regressor.log_likelihood(*part) for part in zip(x, y, strict=True)]
+    torch.testing.assert_close(regressor.log_likelihood(x, y), torch.stack(each))
+
+
+def test_a_condition_of_one_number_is_asked_for():
+    model = VAE(d_x=3, d_z=2, hidden=(4,), d_y=1)
+    assert model.elbo(X, torch.ones(5, 1)).shape == (5,)
+    with pytest.raises(ValueError, match="y is missing"):
+        model.encode(X)
+
+
+def test_measuring_takes_so_many_at_a_time(small, monkeypatch):
+    sizes = []
+    for name in ("encode", "decode"):
+        net = getattr(small, name)
+        watched = lambda a, y=None, net=net: sizes.append(a.shape[:-1].numel()) or net(a, y)  # noqa: E731
+        monkeypatch.setattr(small, name, watched)
+    evaluate.log_evidence(small, X, n_samples=7, rows=15)
+    assert sizes == [5, 15, 15, 5]  # three draws of z for each of five images, three more, and the seventh
+    sizes.clear()
+    evaluate.log_evidence(small, X.repeat(5, 1))
+    assert sizes == [25, 20_000, 5_000]
+    for measure in (evaluate.kl_per_dimension, evaluate.active_units):
+        sizes.clear()
+        measure(small, X[:1].expand(1001, 3))
+        assert sizes == [1000, 1]
+
+
+def test_only_the_bound_that_is_trained_on_has_a_gradient(small, m2):
+    assert evaluate.iwae_bound(small, X, k=2).requires_grad
+    for measure in (evaluate.elbo, evaluate.log_evidence, evaluate.kl_per_dimension):
+        assert not measure(small, X).requires_grad
+    has_gradient = []
+    for net in (small.encoder, m2.classifier):
+        net.register_forward_hook(lambda net, inputs, out: has_gradient.append(out.requires_grad))
+    evaluate.active_units(small, X)
+    evaluate.classification_error(m2, X, Y)
+    assert has_gradient == [False, False]
+
+
+def test_how_many_images_measuring_needs(small):
+    assert len(evaluate.elbo(small, X[:1], batch_size=1)) == 1
+    assert evaluate.active_units(small, X[:2]).shape == (2,)
+    with pytest.raises(ValueError, match="x must hold at least two images"):
+        evaluate.active_units(small, X[:1])
+
+
+def test_a_latent_is_active_above_the_threshold_only(small):
+    with torch.no_grad():
+        small.encoder[-1].weight[0] = 0  # so that the first latent's mean is the same for all images
+        small.encoder[-1].weight[1] = 1
+    assert evaluate.active_units(small, torch.eye(3), threshold=0).tolist() == [False, True]
+
+
+def test_the_error_and_the_spread_of_runs():
+    class Parity:
+        def classify(self, x):
+            return x[:, 0].long() % 2
+
+    x = torch.arange(7.0)[:, None]
+    assert evaluate.classification_error(Parity(), x, torch.tensor([0, 1, 0, 0, 0, 0, 0]), batch_size=3) == 2 / 7
+    assert evaluate.spread([1.0, 2.0, 6.0]) == (3.0, pytest.approx(math.sqrt(7)), 3)
+    assert evaluate.spread([1.0, 3.0]) == (2.0, math.sqrt(2), 2)
+    mean, std, n = evaluate.spread(error for error in [0.05])
+    assert (mean, n) == (0.05, 1) and math.isnan(std)

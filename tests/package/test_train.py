@@ -1,207 +1,178 @@
-"""Training: exact resume, what a run records and says, and one clear sentence for each wrong argument."""
+"""Training: exact resume, what a run records and says, and the numbers and models that users hand it."""
 
-import itertools
-import os
-import platform
-import subprocess
+import math
 import sys
+from itertools import count
 
+import numpy as np
 import pytest
 import torch
+from small_runs import epochs_saved, images, tiny, train, weights
 
-from vaecore import checkpoints, evaluate
-from vaecore.data import binarize
-from vaecore.train import fit, pick_device
+from vaecore import checkpoints, devices, evaluate, seeds, splits
+from vaecore.train import fit
 from vaecore.vae import VAE
 
 
-def small(seed: int = 0) -> VAE:
-    torch.manual_seed(seed)
-    return VAE(d_x=20, d_z=2, hidden=(16,))
+@pytest.fixture
+def two_epochs(tmp_path):
+    """The checkpoint of a run of two epochs."""
+    train(tiny(), tmp_path / "run", epochs=2)
+    return tmp_path / "run"
 
 
-def train(model, path=None, **options):
-    x = torch.randint(0, 2, (200, 20), generator=torch.Generator().manual_seed(1)).float()
-    return fit(model, lambda x: -model.elbo(x).mean(), x, **{"epochs": 3, "checkpoint": path, **options})
+def stop_at(step: int):
+    steps = count()
+
+    def each():
+        if next(steps) == step:
+            raise KeyboardInterrupt
+
+    return each
 
 
-@pytest.mark.parametrize("stopped_in", [0, 1, 2])
-def test_interrupted_run_resumes_exactly(tmp_path, stopped_in):
-    """In one process: stopped in each epoch in turn, with a test function that draws numbers."""
-    whole = small()
-    history = train(whole, test=lambda: torch.rand(()).item())
-    model, count = None, 0
+# ---- Resuming
 
-    def stop_in_epoch(epoch):
-        nonlocal model, count
-        model, count = small(), 0
 
-        def loss(x):
-            nonlocal count
-            count += 1
-            if epoch is not None and count == 1 + 2 * epoch:  # two steps make an epoch
-                raise KeyboardInterrupt
-            return -model.elbo(x).mean()
-
-        x = torch.randint(0, 2, (200, 20), generator=torch.Generator().manual_seed(1)).float()
-        return fit(model, loss, x, epochs=3, checkpoint=tmp_path / "run", test=lambda: torch.rand(()).item())
-
+@pytest.mark.parametrize("step", [1, 2, 3, 5])
+def test_an_interrupted_run_resumes_exactly(tmp_path, step):
+    """Two steps make an epoch; the test function draws numbers too."""
+    whole, model, steps = tiny(), tiny(), []
+    history = train(whole, test=lambda: torch.rand(()))
     with pytest.raises(KeyboardInterrupt):
-        stop_in_epoch(stopped_in)
-    if stopped_in:
-        assert len(checkpoints.read(tmp_path / "run")[1]["history"]["loss"]) == stopped_in
-    resumed = stop_in_epoch(None)
-    assert count == 2 * (3 - stopped_in)  # only the missing epochs were run
-    assert resumed.loss == history.loss and resumed.test == history.test
-    assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), model.parameters(), strict=True))
-    again = stop_in_epoch(0)  # a finished run is only read
-    assert again.loss == history.loss
+        train(tiny(), tmp_path / "run", stop_at(step), test=lambda: torch.rand(()))
+    assert epochs_saved(tmp_path / "run") == step // 2
+    resumed = train(model, tmp_path / "run", lambda: steps.append(1), test=lambda: torch.rand(()))
+    assert len(steps) == 2 * (3 - step // 2)  # only the missing epochs were run
+    assert resumed.loss == history.loss and resumed.test == history.test and weights(model) == weights(whole)
 
 
-def test_card_tells_how_the_weights_came_about(tmp_path):
-    model = small()
-    train(model, tmp_path / "run", data="toy", seed=7, test=lambda: evaluate.elbo(model, torch.ones(4, 20)).mean())
+def test_a_finished_run_is_only_read(two_epochs):
+    model = tiny(seed=1)
+    train(model, two_epochs, stop_at(0), epochs=2)
+    assert weights(model) == weights(checkpoints.load(two_epochs)[0])
+
+
+def test_a_run_at_a_constant_rate_goes_on_for_more_epochs(tmp_path):
+    model = tiny()
+    train(tiny(), tmp_path / "run", epochs=1, schedule="constant")
+    train(model, tmp_path / "run", epochs=3, schedule="constant")
+    whole = tiny()
+    train(whole, epochs=3, schedule="constant")
+    assert weights(model) == weights(whole)
+    with pytest.raises(ValueError, match="epochs=3"):  # but not for fewer
+        train(model, tmp_path / "run", epochs=2, schedule="constant")
+
+
+CHANGES = dict(epochs=3, batch_size=20, lr=1e-3, schedule="constant", seed=1, precision="bf16")
+CHANGES |= dict(faster={"encoder": 2.0}, hidden=(8,), activation="relu", d_z=3)
+
+
+@pytest.mark.parametrize("setting, value", CHANGES.items())
+def test_another_setting_or_architecture_is_refused(two_epochs, setting, value):
+    sizes = {setting: value} if setting in ("hidden", "activation", "d_z") else {}
+    settings = dict(epochs=2) | ({} if sizes else {setting: value})
+    model, before = tiny(**sizes), two_epochs.read_bytes()
+    untrained = weights(model)
+    with pytest.raises(ValueError, match=f"run was made with {setting}=.*; choose another file"):
+        train(model, two_epochs, **settings)
+    assert weights(model) == untrained and two_epochs.read_bytes() == before
+
+
+def test_other_data_and_weights_without_a_run_are_refused(two_epochs, tmp_path):
+    model = tiny()
+    with pytest.raises(ValueError, match="tensors="):
+        fit(model, lambda x: -model.elbo(x).mean(), 1 - images(), epochs=2, batch_size=50, checkpoint=two_epochs)
+    path = checkpoints.save(tmp_path / "weights", model)
+    with pytest.raises(ValueError, match="no run to go on with"):
+        train(model, path)
+
+
+def test_a_run_goes_on_in_its_precision_on_a_cpu_without_bf16(tmp_path, monkeypatch):
+    path = tmp_path / "run"
+    for native, epochs in ((True, 1), (False, 2)):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda native=native: dict(avx512_bf16=native))
+        model = tiny(hidden=(256,), d_x=300)
+        x = torch.ones(20, 300)
+        settings = dict(epochs=epochs, schedule="constant", checkpoint=path)
+        history = fit(model, lambda x, model=model: -model.elbo(x).mean(), x, **settings)
+        assert len(history.loss) == epochs and history.setting.endswith("bf16")
+    assert checkpoints.read(path)[1]["fit"]["precision"] == "bf16"
+
+
+# ---- What a run records and says
+
+
+def test_the_card_says_how_the_weights_came_about(tmp_path):
+    model = tiny()
+    test = lambda: evaluate.elbo(model, images()).mean()  # noqa: E731
+    history = train(model, tmp_path / "run", data="toy", seed=7, test=test)
     loaded, card = checkpoints.load(tmp_path / "run")
     assert card["model"] == "VAE" and card["config"] == model.config and card["data"] == "toy"
-    assert card["fit"]["seed"] == 7 and card["fit"]["epochs"] == 3 and len(card["history"]["test"]) == 3
+    assert card["fit"]["seed"] == 7 and card["fit"]["epochs"] == 3 and card["fit"]["lr"] == 2e-3
+    assert card["run"] == dict(device="cpu", threads=1, processes=1)
+    assert card["history"]["test"] == history.test and history.test[-1] == test()
     assert card["torch"] == torch.__version__ and card["commit"]
-    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), loaded.parameters(), strict=True))
-    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+    assert weights(loaded) == weights(model) and [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
-def test_another_architecture_or_setting_is_refused(tmp_path):
-    train(small(), tmp_path / "run")
-    another = VAE(d_x=20, d_z=2, hidden=(8,))
-    with pytest.raises(ValueError, match=r"run was made with hidden=\[16\], this run has \[8\]"):
-        train(another, tmp_path / "run")
-    with pytest.raises(ValueError, match=r"run is of another architecture: decoder.0.bias is \(16,\) there and \(8,\)"):
-        checkpoints.load_weights(another, checkpoints.read(tmp_path / "run")[0], tmp_path / "run")
-    relu = VAE(d_x=20, d_z=2, hidden=(16,), activation="relu")
-    before = [parameter.clone() for parameter in relu.parameters()]
-    with pytest.raises(ValueError, match=r"run was made with activation='tanh', this run has 'relu'"):
-        train(relu, tmp_path / "run")
-    assert all(torch.equal(a, b) for a, b in zip(before, relu.parameters(), strict=True))
-    checkpoints.save(tmp_path / "weights", small())
-    with pytest.raises(ValueError, match="weights holds weights but no run"):
-        train(small(), tmp_path / "weights")
-    with pytest.raises(ValueError, match=r"run was made with lr=0.002, this run has 0.001"):
-        train(small(), tmp_path / "run", lr=0.001)
-
-
-def test_nan_loss_stops_and_keeps_the_last_good_checkpoint(tmp_path):
-    model, steps = small(), 0
-
-    def loss(x):
-        nonlocal steps
-        steps += 1
-        return -model.elbo(x).mean() * (float("nan") if steps == 6 else 1)
-
-    x = torch.ones(200, 20)
-    with pytest.raises(FloatingPointError, match=r"nan at step 2 of epoch 3; .*run keeps epoch 2"):
-        fit(model, loss, x, epochs=4, batch_size=100, checkpoint=tmp_path / "run")
-    tensors, card = checkpoints.read(tmp_path / "run")
-    assert len(card["history"]["loss"]) == 2
-    assert all(torch.isfinite(t.float()).all() for t in tensors.values())
-
-
-def test_weights_that_became_nan_are_never_saved(tmp_path):
-    """A finite loss with a nan gradient at the very last step of an epoch: no later loss tells of it."""
-    weight, steps = torch.nn.Linear(1, 1, bias=False), 0
-
-    def loss(x):
-        nonlocal steps
-        steps += 1
-        return weight.weight.sum() + (0 * torch.sqrt(0 * weight.weight).sum() if steps == 4 else 0)
-
-    with pytest.raises(FloatingPointError, match=r"a weight became .* last step of epoch 2; .*run keeps epoch 1"):
-        fit(weight, loss, torch.zeros(4, 1), epochs=3, batch_size=2, checkpoint=tmp_path / "run")
-    assert torch.isfinite(checkpoints.read(tmp_path / "run")[0]["model.weight"]).all()
-
-
-def test_every_epoch_has_an_order_and_noise_of_its_own(tmp_path):
-    model, orders, noise = small(), [], []
-
-    def loss(x):
-        orders.append(x[:, 0].tolist())
-        noise.append(torch.rand(()).item())
-        return -model.elbo(torch.zeros(len(x), 20)).mean()
-
-    fit(model, loss, torch.arange(50.0)[:, None], epochs=4, batch_size=50)
-    assert all(sorted(order) == list(range(50)) for order in orders)
-    assert len(set(map(tuple, orders))) == len(set(noise)) == 4
-
-
-def test_history_is_a_few_lines(tmp_path):
-    history = train(small(), epochs=40)
-    assert len(repr(history).splitlines()) <= 7 and "40 epochs in" in repr(history)
+def test_the_history_is_a_few_lines():
+    text = repr(train(tiny(), epochs=40))
+    assert len(text.splitlines()) <= 7 and "40 epochs in" in text
 
 
 @pytest.mark.parametrize(("built", "terminal", "shown"), [("", True, True), ("1", True, False), ("", False, False)])
-def test_progress_bar_only_where_somebody_watches(monkeypatch, capsys, built, terminal, shown):
+def test_a_progress_bar_only_where_somebody_watches(monkeypatch, capsys, built, terminal, shown):
     monkeypatch.setenv("VAECORE_BUILD", built)
     monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
     monkeypatch.delitem(sys.modules, "ipykernel", raising=False)
-    train(small(), epochs=2)
-    seen = capsys.readouterr()
-    assert ("step" in seen.err) == shown and seen.out == ""
+    train(tiny(), epochs=2)
+    printed = capsys.readouterr()
+    assert ("step" in printed.err) == shown and printed.out == ""
 
 
-@pytest.mark.parametrize(
-    ("notebook", "said", "before", "after"), [(1, "", 4, 2), (0, "", 4, 4), (1, "4", 4, 4), (1, "", 1, 1)]
-)
-def test_a_notebook_leaves_half_of_the_cores(monkeypatch, notebook, said, before, after):
-    monkeypatch.setattr(os, "cpu_count", lambda: 4)
-    monkeypatch.delitem(sys.modules, "ipykernel", raising=False)
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    if notebook:
-        monkeypatch.setitem(sys.modules, "ipykernel", None)
-    if said:
-        monkeypatch.setenv("OMP_NUM_THREADS", said)
-    threads = torch.get_num_threads()
-    try:
-        torch.set_num_threads(before)
-        train(small(), epochs=1)
-        assert torch.get_num_threads() == after
-    finally:
-        torch.set_num_threads(threads)
+def test_every_epoch_has_its_own_order_and_noise():
+    weight, orders, noise = torch.nn.Linear(1, 1), [], []
+
+    def loss(x):
+        orders.append(tuple(x[:, 0].tolist()))
+        noise.append(torch.rand(()).item())
+        return weight(x).mean()
+
+    fit(weight, loss, torch.arange(50.0)[:, None], epochs=4, batch_size=50)
+    assert all(sorted(order) == list(range(50)) for order in orders)
+    assert len(set(orders)) == len(set(noise)) == 4
 
 
-def test_a_step_finds_its_memory_again():
-    """After the first pass no step asks the system for empty pages; by default the C library asks every time."""
-    code = """
-import resource, torch
-from vaecore.m2 import M2
-from vaecore.train import fit
-model, x = M2(), (torch.rand(1000, 784) > 0.5).float()
-def test():
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt)
-    return 0.0
-fit(model, lambda x: -model.unlabelled_bound(x).mean(), x, epochs=4, batch_size=100, test=test)
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    faults = [int(line) for line in done.stdout.split()]
-    per_step = [(after - before) / 10 for before, after in itertools.pairwise(faults)]
-    if platform.libc_ver()[0] == "glibc":  # elsewhere nothing is promised but that training runs
-        assert min(per_step) < 50
+def test_nothing_of_the_process_is_changed():
+    def state():
+        settings = (torch.get_num_threads(), torch.get_default_dtype(), torch.is_autocast_enabled("cpu"))
+        return *settings, torch.is_grad_enabled(), torch.get_rng_state().tolist()
+
+    train(model := tiny())  # small_runs sets the threads
+    torch.set_num_threads(2)
+    before = state()
+    x = images()
+    fit(model, lambda x: -model.elbo(x).mean(), x, epochs=1, precision="bf16", test=lambda: torch.rand(()))
+    assert state() == before
 
 
-def test_schedules(tmp_path):
-    """A cosine from lr to (nearly) nothing, or lr all along, seen through the steps of a loss with gradient one."""
-    for schedule, expected in (("constant", [1.0, 1.0, 1.0, 1.0]), ("cosine", [1.0, 0.853553, 0.5, 0.146447])):
-        weight = torch.nn.Linear(1, 1, bias=False)
-        seen = []
+@pytest.mark.parametrize("schedule, expected", [("constant", [1, 1, 1, 1]), ("cosine", [1, 0.853553, 0.5, 0.146447])])
+def test_schedules(schedule, expected):
+    """Adam's step is as long as the rate while the gradient stays the same."""
+    weight = torch.nn.Linear(1, 1, bias=False)
+    values = []
 
-        def loss(x, weight=weight, seen=seen):
-            seen.append(weight.weight.item())
-            return weight.weight.sum()
+    def loss(x):
+        values.append(weight.weight.item())
+        return weight.weight.sum()
 
-        fit(weight, loss, torch.zeros(4, 1), epochs=4, batch_size=4, lr=0.01, schedule=schedule)
-        steps = -torch.tensor([*seen, weight.weight.item()]).diff() / 0.01
-        torch.testing.assert_close(steps, torch.tensor(expected), rtol=1e-3, atol=1e-4)
+    fit(weight, loss, torch.zeros(4, 1), epochs=4, batch_size=4, lr=0.01, schedule=schedule)
+    steps = -torch.tensor([*values, weight.weight.item()]).diff() / 0.01
+    torch.testing.assert_close(steps, torch.tensor(expected, dtype=torch.float32), rtol=1e-3, atol=1e-4)
 
 
-def test_some_weights_learn_faster():
-    """Adam's first step is as long as the learning rate, whatever the gradient."""
+def test_the_parameters_that_faster_names_take_longer_steps():
     net = torch.nn.Linear(3, 2)
     before = {name: value.clone() for name, value in net.state_dict().items()}
     fit(net, lambda x: net(x).square().sum(), torch.ones(4, 3), epochs=1, batch_size=4, lr=0.01, faster={"bias": 4.0})
@@ -210,45 +181,139 @@ def test_some_weights_learn_faster():
         torch.testing.assert_close(steps, torch.full_like(steps, length), rtol=1e-3, atol=0)
 
 
+def test_bf16_reaches_what_fp32_reaches():
+    """A few passes in either precision end within a nat of each other."""
+    bounds = []
+    for precision in ("fp32", "bf16"):
+        train(model := tiny(), precision=precision, epochs=60, lr=1e-2)
+        bounds.append(evaluate.elbo(model, images()).mean())
+    assert 0 < abs(bounds[0] - bounds[1]) < 1 and bounds[0] > evaluate.elbo(tiny(), images()).mean() + 2
+
+
+# ---- A loss that is not finite
+
+
+@pytest.mark.parametrize("where", ["loss", "weight"])
+def test_after_a_loss_that_is_not_finite_the_last_good_weights_are_kept(tmp_path, where):
+    """In the third epoch: the loss is nan, or a gradient is, at the last step, where no later loss would show it."""
+    model, good, steps = torch.nn.Linear(1, 1, bias=False), [], count(1)
+
+    def loss(x):
+        if (step := next(steps)) in (1, 3, 5):
+            good.append(weights(model))
+        if step < 6:
+            return model.weight.sum()
+        return model.weight.sum() * math.nan if where == "loss" else torch.sqrt(0 * model.weight).sum()
+
+    with pytest.raises(FloatingPointError, match=r"step 2 of epoch 3.*before that epoch"):
+        fit(model, loss, torch.zeros(4, 1), epochs=4, batch_size=2, checkpoint=tmp_path / "run")
+    assert weights(model) == good[-1] and epochs_saved(tmp_path / "run") == 2
+    assert torch.equal(checkpoints.read(tmp_path / "run")[0]["model.weight"], model.weight)
+
+
+def test_the_message_distinguishes_data_from_the_learning_rate():
+    model = torch.nn.Linear(8, 1)
+
+    def message(x, lr):
+        with pytest.raises(FloatingPointError) as caught:
+            fit(model, lambda x: model(x).square().mean().exp(), x, epochs=3, batch_size=100, lr=lr)
+        return str(caught.value)
+
+    x = torch.randn(500, 8)
+    assert message(x, lr=1e3).endswith("; try a smaller lr.")
+    assert "the data reach" in message(x * 1e4, lr=1e-3)
+    x[77, 3] = math.nan
+    assert "tensors[0] holds 1 values that are nan or infinite: mend the data" in message(x, lr=1e-3)
+
+
+def test_a_smaller_learning_rate_can_be_tried_on_the_same_model():
+    model = tiny()
+    with pytest.raises(FloatingPointError):
+        train(model, lr=1e10, epochs=9)
+    assert math.isfinite(train(model, lr=1e-3).loss[-1])
+
+
+# ---- What users hand to fit
+
+
+@pytest.mark.parametrize("wrap", [lambda m: torch.compile(m, backend="eager"), torch.nn.DataParallel])
+def test_a_wrapped_model_is_taken_for_the_model_itself(tmp_path, wrap):
+    plain, model = tiny(), tiny()
+    train(plain)
+    wrapped = wrap(model)
+    fit(wrapped, lambda x: -model.elbo(x).mean(), images(), epochs=3, batch_size=50, checkpoint=tmp_path / "run")
+    assert weights(model) == weights(plain) == weights(checkpoints.load(tmp_path / "run")[0])
+    assert checkpoints.read(checkpoints.save(tmp_path / "again", wrapped))[1]["model"] == "VAE"
+
+
+def test_another_default_dtype(tmp_path):
+    torch.set_default_dtype(torch.float64)
+    try:
+        model = tiny()
+        assert math.isfinite(train(model, tmp_path / "run").loss[-1])
+        assert next(model.parameters()).dtype == torch.float64
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+NUMBERS = [("epochs", np.int64(2), 2), ("batch_size", np.int32(20), 20), ("seed", np.int64(3), 3)]
+NUMBERS += [("lr", np.float64(1e-3), 1e-3), ("lr", torch.tensor(0.25), 0.25)]
+NUMBERS += [("faster", {"encoder": np.float32(2)}, {"encoder": 2.0})]
+
+
+@pytest.mark.parametrize("setting, value, plain", NUMBERS)
+def test_numbers_of_numpy_and_torch_are_settings(tmp_path, setting, value, plain):
+    models = tiny(), tiny()
+    for model, number in zip(models, (value, plain), strict=True):
+        train(model, tmp_path / "run", **{setting: number})  # the second resumes: the cards agree
+    assert weights(models[0]) == weights(models[1])
+
+
+def test_numbers_of_numpy_elsewhere(tmp_path, digits):
+    model = VAE(d_x=np.int64(100), d_z=np.int64(2), hidden=tuple(np.array([8])))
+    assert checkpoints.load(checkpoints.save(tmp_path / "model", model))[0].config == model.config
+    x = images()
+    assert torch.equal(
+        evaluate.elbo(model, x, seed=np.int64(1), batch_size=np.int64(7)),
+        evaluate.elbo(model, x, seed=1, batch_size=7),
+    )
+    labelled = splits.label_split(digits.y_train, np.int64(100), seed=np.int64(1))[0]
+    assert torch.equal(labelled, splits.label_split(digits.y_train, 100, seed=1)[0])
+
+
+# ---- Devices
+
+
+@pytest.mark.parametrize("variable, before, after", [("", 4, 2), ("4", 4, 4), ("", 1, 1)])
+def test_half_of_the_cores(monkeypatch, variable, before, after):
+    monkeypatch.setattr(devices.os, "cpu_count", lambda: 4)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if variable:
+        monkeypatch.setenv("OMP_NUM_THREADS", variable)
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(before)
+        assert devices.use_half_the_cores() == torch.get_num_threads() == after
+    finally:
+        torch.set_num_threads(threads)
+
+
 @pytest.mark.parametrize(
-    ("call", "words"),
+    "name, width, native, expected",
     [
-        (lambda: train(small(), epochs=0), "epochs must be .*; got 0"),
-        (lambda: train(small(), batch_size=1.5), r"batch_size must be .*; got 1\.5"),
-        (lambda: train(small(), lr=-1.0), "lr must be above 0"),
-        (lambda: train(small(), schedule="step"), "schedule must be 'cosine' or 'constant'; got 'step'"),
-        (lambda: train(small(), precision="fp8"), "precision must be .*'fp8'"),
-        (lambda: fit(small(), lambda: 0, epochs=1), "^tensors must be at least one, .*; got none"),
-        (
-            lambda: fit(small(), lambda x: 0, torch.zeros(2, 20), torch.zeros(3), epochs=1),
-            "one length; got 2 and 3 rows",
-        ),
-        (
-            lambda: fit(small(), lambda x: 0, torch.zeros(2, 20, device="meta"), epochs=1),
-            "^tensors must be on .*, cpu; got one on meta",
-        ),
-        (lambda: pick_device("cuda:77"), "name must be a device that is there .cpu.*; got 'cuda:77'"),
-        (lambda: pick_device("gpu"), "name must be a device .*'gpu'"),
-        (lambda: pick_device("hpu"), "name must be a device .*'hpu'"),
-        (lambda: train(small(), faster={"columns": 4.0}), "faster names 'columns', but no parameter"),
-        (lambda: train(small(), faster={"bias": 0.0}), r"faster\['bias'\] must be above 0"),
-        (lambda: train(small(), lr=float("inf")), "lr must be above 0 and finite"),
-        (lambda: train(small(), epochs=True), "epochs must be .*; got True"),
+        ("auto", 256, True, "bf16"),
+        ("auto", 255, True, "fp32"),
+        ("auto", 256, False, "fp32"),
+        ("bf16", 2, False, "bf16"),
     ],
 )
-def test_bad_input_gets_one_clear_sentence(call, words):
-    with pytest.raises((TypeError, ValueError), match=words) as caught:
-        call()
-    assert "\n" not in str(caught.value)
+def test_the_precision_depends_on_the_cpu_and_the_layers(monkeypatch, name, width, native, expected):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: dict(avx512_bf16=native))
+    assert devices.pick_precision(name, torch.nn.Linear(width, 300)) == expected
 
 
-def test_bf16_reaches_what_fp32_reaches(digits):
-    """A few passes in either precision end within a nat of each other."""
-    bound = {}
-    for precision in ("fp32", "bf16"):
-        torch.manual_seed(0)
-        model = VAE(d_z=8, hidden=(128,))
-        fit(model, lambda x: -model.elbo(binarize(x)).mean(), digits.x_train, epochs=3, precision=precision)  # noqa: B023
-        bound[precision] = evaluate.elbo(model, (digits.x_test > 127).float()).mean()
-    assert abs(bound["fp32"] - bound["bf16"]) < 1
-    assert bound["fp32"] > -200
+def test_seeding_the_cpu_leaves_other_devices_alone(monkeypatch):
+    reseeded = []
+    monkeypatch.setattr(torch.mps, "manual_seed", reseeded.append)
+    seeds.reseed(0, torch.device("cpu"))
+    assert reseeded == []

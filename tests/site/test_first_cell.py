@@ -122,14 +122,6 @@ def test_installed_code_is_used_only_if_it_is_the_same(world, installed, used):
     assert (world.installed / "vaecore" / "__init__.py").read_text() == installed
 
 
-def test_a_reader_s_own_address_of_weights_stays(world, monkeypatch):
-    cell.bring(packed=packed(), weights="https://example.org/weights/")
-    assert os.environ["VAECORE_WEIGHTS"] == "https://example.org/weights/"
-    monkeypatch.setenv("VAECORE_WEIGHTS", "http://localhost/")
-    cell.bring(packed=packed(), weights="https://example.org/weights/")
-    assert os.environ["VAECORE_WEIGHTS"] == "http://localhost/"
-
-
 def test_an_old_python_gets_a_sentence(world, monkeypatch):
     monkeypatch.setattr(sys, "version_info", (3, 10, 0))
     with pytest.raises(RuntimeError, match=r"needs Python 3.11 or newer; this is 3\."):

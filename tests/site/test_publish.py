@@ -3,7 +3,6 @@
 import re
 from pathlib import Path
 
-import pytest
 import yaml
 
 FOLDER = Path(__file__).parents[2] / ".github" / "workflows"
@@ -25,13 +24,8 @@ def test_workflows_have_few_rights_and_pinned_actions():
     assert all(part in WORKFLOWS["publish"] for part in ("make book", "_build/html", "gh-pages", ".nojekyll"))
 
 
-@pytest.mark.parametrize(
-    "workflow, fault",
-    [
-        ("permissions: {contents: read}\njobs: {a: {steps: [{uses: actions/x@v4.2.2 }]}}", "actions/x@v4.2.2"),
-        ("permissions: write-all\njobs: {}", "permissions: write-all"),
-        ("jobs: {}", "permissions: None"),
-    ],
-)
-def test_loose_workflows_are_found(workflow, fault):
-    assert faults(workflow) == [fault]
+def test_loose_workflows_are_found():
+    loose = "permissions: write-all\njobs: {a: {steps: [{uses: actions/x@v4.2.2 }]}}"
+    assert faults(loose) == ["actions/x@v4.2.2", "permissions: write-all"] and faults("jobs: {}") == [
+        "permissions: None"
+    ]

@@ -12,6 +12,8 @@ from site_pages import CONTRAST, NARROW, PAGES, TEXTS, UNFOLD, WIDE, set_theme, 
 FEW = ("02_kl", "04_m1", "references")  # pages on which what takes long is tried at every change
 PAPER = 718  # of a sheet of A4 between its margins, in CSS pixels
 BOXLESS = "boxes => boxes.map(e => getComputedStyle(e).{}).filter(c => !['rgba(0, 0, 0, 0)', 'none'].includes(c))"
+PICTURES = """() => [...document.querySelectorAll("article figure svg[role=img]")].map(e =>
+    [e.getAttribute("aria-label") ?? "", e.closest("figure").querySelector("figcaption")?.innerText ?? ""])"""
 WIDE_ELEMENTS = """width => [...document.querySelectorAll("article *")]
     .filter(e => e.getBoundingClientRect().right > width).map(e => e.outerHTML.slice(0, 120)).slice(0, 5)"""
 HIDDEN = """() => [...document.querySelectorAll("main *")]  // boxes that neither scroll nor show what sticks out
@@ -88,10 +90,32 @@ def test_the_page_is_whole_and_asks_nobody_else(seen):
     assert [url for url in seen.requests if not url.startswith((seen.address, "data:", "blob:"))] == []
 
 
-def test_every_figure_is_inline_svg_with_words(seen):
-    cells = ms.cells(TEXTS.get(seen.name, ""))
+def picture_faults(alt: str, caption: str) -> list[str]:
+    """Return what is wrong with a picture's alt text and caption."""
+    faults = [] if caption else ["no caption"]
+    faults += ["not in words"] * (len(alt.split()) < 3 or bool(re.search(r"\.(png|svg|jpe?g|gif|webp)\b", alt)))
+    words, repeated = (re.sub(r"\W+", " ", text).strip().lower() for text in (alt, caption))
+    return faults + ["repeats the caption"] * bool(words and repeated.endswith(words))
+
+
+@pytest.mark.parametrize(
+    "alt, caption, fault",
+    [
+        ("An arrow.", "Fig. 1 A graph", "not in words"),
+        ("out of the/figures/grid.png folder", "Fig. 1 A grid", "not in words"),
+        ("Dots lie  on a line", "Fig. 1 Dots lie on a line.", "repeats the caption"),
+        ("Three dots and an arrow", "", "no caption"),
+    ],
+)
+def test_poor_pictures_are_found(alt, caption, fault):
+    assert picture_faults(alt, caption) == [fault] and picture_faults("Three dots and an arrow", "A graph.") == []
+
+
+def test_every_picture_is_inline_svg_with_words(seen):
+    cells, pictures = ms.cells(TEXTS.get(seen.name, "")), seen.page.evaluate(PICTURES)
     promised = sum("figure" in (cell.options.get("mystnb") or {}) for cell in cells)
-    assert count(seen, "article figure svg[role=img][aria-label]") >= promised == count(seen, "article figure")
+    assert len(pictures) >= promised == count(seen, "article figure")
+    assert [(alt, faults) for alt, caption in pictures if (faults := picture_faults(alt, caption))] == []
     assert count(seen, "article object, article embed") == 0
     alts = seen.page.locator("img").evaluate_all("all => all.map(e => e.alt)")
     assert [alt for alt in alts if len(alt.split()) < 3 or "/" in alt or ".png" in alt] == []

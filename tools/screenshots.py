@@ -1,4 +1,4 @@
-"""Saves every page, light and dark, wide and narrow, into _build/screenshots, for people to look at."""
+"""Save every page, light and dark, wide and narrow, into _build/screenshots, for people to look at."""
 
 import sys
 from pathlib import Path

@@ -1,0 +1,201 @@
+"""What an experiment builds and minimises: where its weights start, each term of its loss, and the ablation's bounds."""
+
+import dataclasses
+
+import pytest
+import torch
+from torch.distributions import Categorical, kl_divergence
+
+from vaecore import checkpoints, evaluate, losses, objectives, runs
+from vaecore.experiments import EXPERIMENTS
+from vaecore.m2 import M1M2, M2
+from vaecore.seeds import seeded
+from vaecore.splits import label_split
+from vaecore.vae import VAE
+
+BITS = (torch.arange(4 * 6).reshape(4, 6) % 5 % 2).float()
+SMALL = dict(d_x=6, d_z=2, hidden=(5,), n_classes=3)
+
+
+@pytest.fixture
+def m2() -> M2:
+    torch.manual_seed(0)
+    model = M2(**SMALL)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_(std=0.5)
+    return model
+
+
+@pytest.fixture
+def stack(small) -> M1M2:
+    return runs.train(EXPERIMENTS["m1m2"].at(100, 3), small)[0]
+
+
+# ---- Where the weights start
+
+
+@torch.no_grad()
+def test_a_classifier_joined_from_an_m1m2_is_its_q_of_y(small, stack):
+    model = objectives.build(EXPERIMENTS["m2"], small, stack)
+    x = small.x_test / 255
+    torch.testing.assert_close(model.log_q_y(x), stack.m2.log_q_y(stack.features(x).mean), rtol=1e-4, atol=1e-4)
+
+
+def test_the_first_passes_leave_a_held_classifier_as_it_is(small, stack):
+    row = EXPERIMENTS["m2"].at(100, 3)
+    with seeded(row.draw):
+        start = objectives.build(row, small, stack).state_dict()
+    model = runs.train(row, small)[0].state_dict()
+    path = runs.checkpoint_of(row)
+    tensors = checkpoints.read(path.with_suffix(".held.safetensors"))[0]
+    at_first = {name for name in start if not torch.equal(tensors[f"model.{name}"], start[name])}
+    assert at_first == {name for name in start if not name.startswith("classifier")}
+    assert {name for name in start if not torch.equal(tensors[f"model.{name}"], model[name])} == set(start)
+
+
+def test_an_m2_starts_as_the_encoder_of_a_vae_and_with_the_mean_image(small):
+    first = runs.weights_of(EXPERIMENTS["vae_nll"], small)
+    model = objectives.build(EXPERIMENTS["m2_short"], small, first)
+    for ours, theirs in zip(list(model.classifier)[:-1], list(first.encoder)[:-1], strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(ours.parameters(), theirs.parameters(), strict=True))
+    assert model.classifier[-1].out_features == 10
+    mean = (small.x_train.float().mean(0) / 255).clamp(0.001, 0.999)
+    torch.testing.assert_close(model.decoder.rest[-1].bias.sigmoid(), mean)
+
+
+def test_a_vae_and_an_m1m2_start_from_the_weights_they_name(small, stack):
+    first = runs.weights_of(EXPERIMENTS["vae_nll"], small)
+    model = objectives.build(EXPERIMENTS["iwae50_nll"], small, first)
+    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), first.parameters(), strict=True))
+    for start in (first, stack):
+        model = objectives.build(EXPERIMENTS["m1m2_short"], small, start)
+        assert model.m1 is (start if start is first else stack.m1) and model.m2.d_x == int(model.active.numel())
+    assert torch.equal(model.active, stack.active)
+
+
+# ---- The terms of the loss
+
+
+def value_of(small, name: str, model, rows: int = 20, **settings) -> torch.Tensor:
+    loss, tensors = objectives.objective(dataclasses.replace(EXPERIMENTS[name], labels=100, **settings), model, small)
+    with seeded(0), torch.no_grad():
+        return loss(*(tensor[:rows] for tensor in tensors))
+
+
+def test_each_weight_multiplies_its_term(small):
+    torch.manual_seed(0)
+    model = M2(hidden=(16,))
+
+    def value(**settings):
+        return value_of(small, "m2", model, **dict(alpha=0.0, equal_shares=None, bound=None) | settings)
+
+    labelled, unlabelled = label_split(small.y_train, 100, seed=0)
+    x = objectives.binarize(small.x_train[labelled])
+    with torch.no_grad():
+        classification = losses.classifier_loss(model, x, small.y_train[labelled])
+        shares = losses.class_imbalance(model, objectives.binarize(small.x_train[unlabelled][:20]))
+    assert (value(alpha=2.0) - value()).item() == pytest.approx(2 * classification.item(), abs=0.02)
+    assert (value(equal_shares=300.0) - value()).item() == pytest.approx(300 * shares.item(), rel=0.3)
+    per_label = value(alpha=None, alpha_per_label=0.02)
+    torch.testing.assert_close(per_label, value(alpha=2.0))
+
+
+def test_in_turn_takes_steps_on_j_and_on_the_classifier(small):
+    """Odd steps are on J, which leaves no net out; even ones touch the classifier alone."""
+    model = M2(hidden=(16,))
+    loss, (images,) = objectives.objective(EXPERIMENTS["m2_in_turn"].at(100), model, small)
+    for step in range(4):
+        names, parameters = zip(*model.named_parameters(), strict=True)
+        gradients = torch.autograd.grad(loss(images[:9]), parameters, allow_unused=True)
+        nets = {name.split(".")[0] for name, gradient in zip(names, gradients, strict=True) if gradient is not None}
+        assert nets == ({"classifier"} if step % 2 else {"classifier", "encoder", "decoder"})
+
+
+def test_stored_views_are_the_features_of_drawn_bits(small, stack):
+    """A draw of z1 from them has the mean and variance of features that are computed at each step."""
+    _, (stored,) = objectives.objective(EXPERIMENTS["m1m2"].at(100), stack, small)
+    assert stored.shape == (500, 6, 2 * stack.m2.d_x)
+    image = small.x_train[:1]
+    views = objectives._stored_features(stack, image, 6).expand(4000, -1, -1)
+    drawn = objectives._draw_feature(views)
+    fresh = objectives.m2_input(stack, image.expand(4000, -1))
+    torch.testing.assert_close(drawn.mean(0), fresh.mean(0), rtol=0, atol=0.2)
+    torch.testing.assert_close(drawn.std(0), fresh.std(0), rtol=0.1, atol=0.1)
+
+
+@torch.no_grad()
+def test_class_imbalance_is_the_kl_from_equal_shares(m2):
+    mean = Categorical(Categorical(logits=m2.log_q_y(BITS)).probs.mean(0))
+    expected = kl_divergence(mean, Categorical(torch.ones(3)))
+    torch.testing.assert_close(losses.class_imbalance(m2, BITS), expected)
+
+
+# ---- The ablation's bounds
+
+BOUNDS = torch.tensor([[-3.0, -5.0, -40.0], [-6.0, -2.0, -1.0], [-4.0, -4.0, -4.0], [-1.0, -2.0, -3.0]])
+LOGITS = torch.tensor([[0.0, 1.0, -9.0], [0.0, -9.0, -9.0], [0.0, 0.0, 0.0], [-9.0, 1.0, 1.0]])
+
+
+@pytest.fixture
+def by_hand(m2, monkeypatch) -> M2:
+    """An M2 with these bounds of each class and this q(y|x) for the four images, repeated or not."""
+
+    def labelled_bound(x, y=None):
+        rows = (x[:, None] == BITS).all(-1).long().argmax(1)
+        return BOUNDS[rows].T if y is None else BOUNDS[rows, y]
+
+    monkeypatch.setattr(m2, "labelled_bound", labelled_bound)
+    monkeypatch.setattr(m2, "log_q_y", lambda x: LOGITS.log_softmax(-1).repeat(len(x) // 4, 1))
+    return m2
+
+
+def test_a_bound_without_unlikely_classes_gives_them_nothing(by_hand):
+    q = torch.where(LOGITS < -8, 0.0, LOGITS.exp())
+    q = q / q.sum(-1, keepdim=True)
+    expected = (q * BOUNDS).sum(-1) - torch.xlogy(q, q).sum(-1)
+    torch.testing.assert_close(losses.bound_of_likely_classes(by_hand, BITS), expected)
+
+
+def test_a_bound_without_entropy_or_with_a_sampled_class(by_hand):
+    q = LOGITS.softmax(-1)
+    expected = (q * BOUNDS).sum(-1)
+    torch.testing.assert_close(losses.bound_without_entropy(by_hand, BITS), expected)
+    torch.manual_seed(0)
+    sampled = losses.bound_of_sampled_class(by_hand, BITS.repeat(20_000, 1)).view(-1, 4)
+    torch.testing.assert_close(sampled.mean(0), expected - (q * q.log()).sum(-1), rtol=0, atol=0.05)
+    assert (sampled.std(0) - (q * BOUNDS**2).sum(-1).sub(expected**2).sqrt()).abs().max() < 0.05
+
+
+@pytest.mark.parametrize("name, bound", objectives.BOUNDS.items())
+def test_an_experiment_minimises_the_bound_that_it_names(name, bound, small):
+    torch.manual_seed(0)
+    model = M2(hidden=(16,))
+    with torch.no_grad():
+        model.classifier[-1].bias[0] = 20  # so that some classes are unlikely
+    ours = value_of(small, "m2", model, bound=name, equal_shares=None, alpha=0.0)
+    labelled, unlabelled = label_split(small.y_train, 100, seed=0)
+    x = [objectives.binarize(small.x_train[rows]) for rows in (labelled, unlabelled[:20])]
+    with torch.no_grad():
+        sums = 100 * model.labelled_bound(x[0], small.y_train[labelled]).mean(), 500 * bound(model, x[1]).mean()
+    assert ours.item() == pytest.approx(-sum(sums).item() / 600, abs=3)
+
+
+def test_the_iwae_loss_is_its_bound_and_has_its_gradient_on_average():
+    """In bf16: the copies of the weights that autocast made without a gradient must not serve where one is wanted."""
+    torch.manual_seed(0)
+    model = VAE(d_x=6, d_z=2, hidden=(5,))
+    for name, parameter in model.named_parameters():  # z varies, and with it the weights
+        torch.nn.init.normal_(parameter, std=0.3 if name.startswith("encoder") else 1.0)
+    x = BITS.repeat(12_500, 1)
+
+    def value_and_gradient(loss):
+        with seeded(1), torch.autocast("cpu", torch.bfloat16):
+            value = loss()
+        gradients = torch.autograd.grad(value, list(model.parameters()))
+        return value.detach(), torch.cat([gradient.flatten() for gradient in gradients])
+
+    value, gradient = value_and_gradient(lambda: -evaluate.iwae_bound(model, x, k=6).mean())
+    again, of_two_draws = value_and_gradient(lambda: losses.iwae_loss(model, x, k=6, n=2))
+    torch.testing.assert_close(again, value, rtol=0, atol=0.02)
+    torch.testing.assert_close(of_two_draws, gradient, rtol=0.03, atol=0.01)

@@ -1,6 +1,5 @@
 """The explorer of latents: its pictures are PyTorch's; pointers, keys and walks move z, on the plane and next to it."""
 
-
 import pytest
 import torch
 from explorer_pages import ROUNDED, VIEW, change, ink, small_vae, value

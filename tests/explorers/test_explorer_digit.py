@@ -115,6 +115,7 @@ def test_page_and_python_have_the_same_bits(page, one, digits):
 
 def test_a_line_over_a_test_digit_starts_a_new_drawing_and_a_second_one_adds(page):
     first = drawn(page, STROKES[7][:1], PLACES["large"])
+    drawn(page, STROKES[1], PLACES["lower right"])
     page.get_by_role("button", name="next").click()
     stroke(page, STROKES[7][0], PLACES["large"])
     assert image_of(page).tolist() == first.tolist()

@@ -1,7 +1,5 @@
 """Explorers with a kernel, in a real browser: values go both ways, in JupyterLab and in the classic notebook."""
 
-import hashlib
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +7,6 @@ from pathlib import Path
 import jupyter_host
 import pytest
 import torch
-from conftest import ROOT
 from jupyter_host import PIXELS, SLIDERS, pixels, press, wait_for_sliders
 
 CELLS = (
@@ -139,28 +136,21 @@ def answers_python(lab) -> None:
 
 # --- ipywidgets 7.7, Colab's line, in a second environment and the classic notebook of that time -------------------
 
-LOCK = Path(__file__).parents[1] / "ipywidgets7.txt"
-FOLDER = ROOT / "_build" / "ipywidgets7"
 CLASSIC = (jupyter_host.EXPLORER, "explorer", "LatentExplorer(model, digits, live=False)")
 
 
-@pytest.fixture(scope="module")
-def python7() -> Path:
-    """The Python of the second environment, made once: its own Jupyter in front of this one's torch."""
-    python, made_of = FOLDER / "bin" / "python", FOLDER / "made_of"
-    ours = [place for place in sys.path if place.endswith("-packages")]
-    wanted = hashlib.sha256(f"{LOCK.read_text()}{sys.executable}{ours}".encode()).hexdigest()
-    if made_of.exists() and made_of.read_text() == wanted:
-        return python
-    shutil.rmtree(FOLDER, ignore_errors=True)
-    uv = Path(sys.executable).with_name("uv")
-    subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, FOLDER], check=True)
-    install = [uv, "pip", "install", "--quiet", "--python", python, "--require-hashes", "-r", LOCK]
+@pytest.fixture
+def python7(tmp_path) -> Path:
+    """The Python of a second environment: its own Jupyter in front of this one's torch."""
+    folder, uv = tmp_path / "ipywidgets7", Path(sys.executable).with_name("uv")
+    python, lock = folder / "bin" / "python", Path(__file__).parents[1] / "ipywidgets7.txt"
+    subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, folder], check=True)
+    install = [uv, "pip", "install", "--quiet", "--python", python, "--require-hashes", "-r", lock]
     subprocess.run(install, check=True)
-    (site,) = FOLDER.glob("lib/python*/site-packages")
+    (site,) = folder.glob("lib/python*/site-packages")
+    ours = [place for place in sys.path if place.endswith("-packages")]
     lines = (f"import site; site.addsitedir({place!r})\n" for place in ours)  # behind its own packages
     (site / "torch_of_the_first.pth").write_text("".join(lines))
-    made_of.write_text(wanted)
     return python
 
 

@@ -110,22 +110,6 @@ def test_a_new_digit_has_a_style_of_its_own_and_one_that_comes_with_it_stays(dig
     assert one.z is None
 
 
-def test_a_decode_that_fails_is_heard_and_the_last_picture_stays():
-    def decode(z):
-        if z[0, 0] == 2:
-            raise ArithmeticError("No picture here.")
-        return torch.sigmoid(z.sum(1, keepdim=True)).expand(-1, 784)
-
-    one = explorer.LatentExplorer(decode=decode, d_z=2)
-    one.z = [1.0, 0.0]
-    last = one.picture
-    with pytest.raises(ArithmeticError, match="No picture here"):
-        one.z = [2.0, 0.0]
-    assert one.picture == last and last["z"] == [1.0, 0.0]
-    one.z = [0.0, 0.0]
-    assert one.picture["z"] == [0.0, 0.0]
-
-
 @pytest.mark.parametrize("kind", SMALL)
 @pytest.mark.parametrize("wrap", [nn.DataParallel, pytest.param(torch.compile, marks=pytest.mark.slow)])
 def test_an_explorer_keeps_the_weights_of_the_moment_it_was_made(digits, kind, wrap, monkeypatch):
@@ -164,8 +148,3 @@ def test_a_rounded_net_is_noted():
         read = blobs.read_network(blobs.network_blob(vae.decoder))
         error = (torch.sigmoid(read(z)) - vae.decode(z).mean).abs().max().item()
     assert float(note.split(" moves a pixel by ")[1].split()[0]) == pytest.approx(error, abs=0.003)
-
-
-def test_a_kind_without_a_static_picture_makes_no_explorer():
-    with pytest.raises(TypeError, match="static"):
-        base.Explorer("A kind", {}, {})

@@ -6,11 +6,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
+from vaecore.pretrained import unlabelled_loss
 
 from benchmarks import speed
 from vaecore import records
 from vaecore.m2 import M2
-from vaecore.pretrained import unlabelled_loss
 from vaecore.vae import VAE
 
 BARS = {  # on a machine whose CPU has bf16

@@ -13,6 +13,8 @@ from vaecore.seeds import seeded
 from vaecore.splits import label_split
 from vaecore.vae import VAE
 
+pytest_plugins = ["small_experiments"]
+
 BITS = (torch.arange(4 * 6).reshape(4, 6) % 5 % 2).float()
 SMALL = dict(d_x=6, d_z=2, hidden=(5,), n_classes=3)
 

@@ -39,6 +39,8 @@ def test_a_start_that_is_trained_or_bundled_is_not_made_again(nothing_trained, s
 JOB = """
 import os, sys, time
 from pathlib import Path
+
+pytest_plugins = ["small_experiments"]
 folder, name, words = Path(sys.argv[1]), sys.argv[2], sys.argv[3:]
 draw = words[words.index("--draw") + 1]
 starts = sorted(path.name for path in folder.iterdir())

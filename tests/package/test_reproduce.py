@@ -9,6 +9,8 @@ from benchmarks import reproduce
 from vaecore import records, runs
 from vaecore.experiments import EXPERIMENTS, runs_of
 
+pytest_plugins = ["small_experiments"]
+
 
 @pytest.fixture
 def nothing_trained(tmp_path, monkeypatch):
@@ -39,8 +41,6 @@ def test_a_start_that_is_trained_or_bundled_is_not_made_again(nothing_trained, s
 JOB = """
 import os, sys, time
 from pathlib import Path
-
-pytest_plugins = ["small_experiments"]
 folder, name, words = Path(sys.argv[1]), sys.argv[2], sys.argv[3:]
 draw = words[words.index("--draw") + 1]
 starts = sorted(path.name for path in folder.iterdir())

@@ -15,7 +15,7 @@ from vaecore import checkpoints
 from vaecore.train import History, fit
 from vaecore.vae import VAE
 
-# Each child is forked from one process that has imported the slow things (torch's optimisers import _dynamo) and done nothing else.
+# Each child is forked from one process that has imported the slow things, of which optimisers need _dynamo.
 processes = multiprocessing.get_context("forkserver")
 processes.set_forkserver_preload(["vaecore.train", "vaecore.records", "torch._dynamo"])
 

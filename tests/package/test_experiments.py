@@ -9,6 +9,8 @@ from benchmarks import reproduce
 from vaecore import records, runs
 from vaecore.experiments import EXPERIMENTS, TABLES, Experiment, runs_of
 
+pytest_plugins = ["small_experiments"]
+
 FIELDS = [field.name for field in dataclasses.fields(Experiment)]
 RECORDS = sorted(path for path in records.RESULTS.glob("*.json") if path.name not in ("speed.json", "tests.json"))
 CHANGES = [("m2", "alpha", 2.0), ("m2", "equal_shares", 19.0), ("m2", "hold_classifier", 2), ("m1m2", "views", 3)]

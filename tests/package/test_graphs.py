@@ -108,55 +108,14 @@ def test_a_graph_is_drawn_whole(name):
     assert svg.count("stroke-dasharray") == 1  # the draw of z
 
 
-def test_the_reading_is_complete():
-    """By hand from the source's first graph, so that a reader blind to something is found out."""
-    assert read(SOURCE["fig-cvae-model"]) == {
-        "rankdir": "TB",
-        "nodes": {
-            "N": ("N(0, 1)", "plaintext"),
-            "z": ("z", "ellipse"),
-            "y": ("y", "ellipse"),
-            "x": ("x", "ellipse"),
-            "theta": ("θ", "ellipse"),
-        },
-        "edges": Counter(
-            {
-                ("N", "z", "dotted", ""): 1,
-                ("z", "x", "solid", ""): 1,
-                ("y", "x", "solid", ""): 1,
-                ("theta", "x", "solid", ""): 1,
-            }
-        ),
-        "clusters": {"cluster_A": ("", frozenset({"N", "z", "y", "x"}))},
-        "ranks": Counter(),
-    }
+def test_the_reading_of_a_graph_is_complete():
+    """By hand from the source's first graph, so that a reader that overlooks something is noticed."""
+    of_each = dict(N=("N(0, 1)", "plaintext"), theta=("θ", "ellipse")) | {name: (name, "ellipse") for name in "xyz"}
+    edges = [("z", "x", "solid", ""), ("y", "x", "solid", ""), ("theta", "x", "solid", ""), ("N", "z", "dotted", "")]
+    expected = dict(rankdir="TB", nodes=of_each, edges=Counter(edges), ranks=Counter())
+    assert read(SOURCE["fig-cvae-model"]) == expected | dict(clusters={"cluster_A": ("", frozenset("Nxyz"))})
 
 
-@pytest.mark.parametrize(
-    "name, old, new",
-    [
-        ("fig-cvae-model", "    }\n    theta -> x;", "    theta -> x;\n    }"),  # theta into the box
-        ("fig-cvae-model", " [style=dotted]", ""),
-        ("fig-cvae-model", "rankdir=TB", "rankdir=LR"),
-        ("fig-cvae-model", "{z y} -> x", "z -> x; y"),
-        ("fig-cvae-model", "theta -> x", "x -> theta"),
-        ("fig-cvae-model", 'label="θ"', 'label="theta"'),
-        ("fig-cvae-model", "shape=plaintext", ""),
-        ("fig-cvae-training", 'label="Pr(z|x,y)"', 'label="Q(z|x,y)"'),
-        ("fig-cvae-training", "[label=y]", ""),
-        ("fig-cvae-training", '{z "y\'"} -> Decoder', "{z y} -> Decoder"),
-        ("fig-cvae-training", "{rank=same x y}", ""),
-        ("fig-cvae-training", 'graph [label="CVAE"];', ""),
-        ("fig-cvae-testing", "{z y} -> Decoder_t", "z -> Decoder_t"),
-        ("fig-cvae-testing", "Decoder_t -> ", "Decoder_t -> x -> "),
-        ("fig-cvae-testing", "shape=rect ", ""),
-    ],
-)
-def test_a_graph_that_says_something_else_is_found(name, old, new):
-    assert old in SOURCE[name]
-    assert read(SOURCE[name].replace(old, new)) != read(SOURCE[name])
-
-
-def test_colours_say_nothing():
+def test_colours_do_not_count():
     dot = SOURCE["fig-cvae-model"].replace('label="θ"', 'label="θ" color="#B84A00" penwidth=2')
     assert read(dot) == read(SOURCE["fig-cvae-model"])

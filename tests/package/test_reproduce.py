@@ -9,6 +9,8 @@ from benchmarks import reproduce
 from vaecore import records, runs
 from vaecore.experiments import EXPERIMENTS, runs_of
 
+pytest_plugins = ["small_experiments"]
+
 
 @pytest.fixture
 def nothing_trained(tmp_path, monkeypatch):

@@ -9,6 +9,8 @@ import torch
 from vaecore import checkpoints, data, records, runs
 from vaecore.experiments import EXPERIMENTS
 
+pytest_plugins = ["small_experiments"]
+
 ROWS = [name for name, row in EXPERIMENTS.items() if row.measure != "test loss"]
 BUNDLED = [name for name, row in EXPERIMENTS.items() if row.measure == "test loss" and name != "m1-book"]
 

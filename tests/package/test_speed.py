@@ -7,10 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks import speed
+from benchmarks import peers, racing, speed
 from vaecore import records
 from vaecore.m2 import M2
-from vaecore.pretrained import unlabelled_loss
 from vaecore.vae import VAE
 
 BARS = {  # on a machine whose CPU has bf16
@@ -22,8 +21,8 @@ BARS = {  # on a machine whose CPU has bf16
 @pytest.mark.parametrize(
     ("shapes", "model", "loss", "batch"),
     [
-        (speed.M1_SHAPES, VAE(**speed.M1), speed.bits_loss, speed.M1_BATCH),
-        (speed.M2_SHAPES, M2(), unlabelled_loss, speed.M2_BATCH),
+        (speed.M1_SHAPES, VAE(**peers.M1), speed.m1_loss, speed.M1_BATCH),
+        (speed.M2_SHAPES, M2(), speed.m2_loss, speed.M2_BATCH),
     ],
 )
 def test_the_limit_has_the_products_of_a_step(shapes, model, loss, batch, digits):
@@ -37,14 +36,14 @@ def test_the_limit_multiplies_what_it_says():
     with FlopCounterMode(display=False) as counter:
         speed.products(speed.M1_SHAPES, torch.device("cpu"), torch.float32, speed.M1_BATCH)(2 * speed.M1_BATCH)
     with FlopCounterMode(display=False) as step:
-        speed.bits_loss(VAE(**speed.M1), torch.zeros(speed.M1_BATCH, 784, dtype=torch.uint8)).backward()
+        speed.m1_loss(VAE(**peers.M1), torch.zeros(speed.M1_BATCH, 784, dtype=torch.uint8)).backward()
     assert counter.get_total_flops() == 2 * step.get_total_flops()
 
 
 def test_the_naive_way_has_our_bound(digits):
     """The same weights, in one matrix there and in two here, and no noise: the same number."""
     torch.manual_seed(0)
-    ours, encoder, decoder = M2(), speed.Concatenated(784, 100), speed.Concatenated(50, 784)
+    ours, encoder, decoder = M2(), peers.Concatenated(784, 100), peers.Concatenated(50, 784)
     for net, long in ((ours.encoder, encoder), (ours.decoder, decoder)):
         torch.nn.init.normal_(net.columns, std=0.1)
         with torch.no_grad():
@@ -54,16 +53,16 @@ def test_the_naive_way_has_our_bound(digits):
     x = (digits.x_train[:20] > 127).float()
     with pytest.MonkeyPatch.context() as patch, torch.no_grad():
         patch.setattr(torch, "randn_like", torch.zeros_like)
-        naive = speed.naive_bound(x, ours.classifier, encoder, decoder)
+        naive = peers.naive_bound(x, ours.classifier, encoder, decoder)
         theirs = ours.unlabelled_bound(x)
     torch.testing.assert_close(naive, theirs, rtol=1e-6, atol=1e-4)
 
 
 def test_the_stock_loss_is_ours(digits):
     torch.manual_seed(0)
-    model, x = speed.Stock(), (digits.x_train[:20] > 127).float()
+    model, x = peers.Stock(), (digits.x_train[:20] > 127).float()
     torch.manual_seed(1)
-    loss = speed.stock_loss(x, *model(x))
+    loss = peers.stock_loss(x, *model(x))
     mu, log_var = model.encoder(x).chunk(2, dim=-1)
     torch.manual_seed(1)
     logits = model.decoder(mu + torch.exp(0.5 * log_var) * torch.randn_like(mu))
@@ -80,25 +79,25 @@ def missing():
 
 def test_ours_and_the_naive_way_race_and_who_is_not_installed_is_left_out(digits, capsys):
     images = digits.x_train[:300]
-    ours = partial(speed.ours, M2(d_z=4), unlabelled_loss, images, 100, "auto")
-    rates = speed.race(dict(ours=ours, naive=partial(speed.naive_m2, images), pyro=missing), 200, rounds=2)
+    ours = partial(speed.ours, M2(d_z=4), speed.m2_loss, images, 100, "auto")
+    rates = racing.race(dict(ours=ours, naive=partial(peers.naive_m2, images), pyro=missing), 200, rounds=2)
     assert set(rates) == {"ours", "naive"} and all(len(r) == 2 and min(r) > 0 for r in rates.values())
     assert "pyro: left out (No module named 'pyro')" in capsys.readouterr().err
 
 
 def test_ratios_are_medians_within_rounds():
     rates = {"ours": [10.0, 100.0, 30.0], "stock": [5.0, 25.0, 10.0]}
-    assert speed.median_ratio(rates, "ours", "stock") == 3.0
-    assert speed.median_ratio(rates, "ours", "pyro") is None
-    assert speed.told({"a": [1.2, 3.0, 8.0]}) == {"a": dict(median=3, low=1, high=8)}
+    assert racing.median_ratio(rates, "ours", "stock") == 3.0
+    assert racing.median_ratio(rates, "ours", "pyro") is None
+    assert racing.rates_of({"a": [1.2, 3.0, 8.0]}) == {"a": dict(median=3, low=1, high=8)}
 
 
 def test_memory_is_counted_from_nothing_in_a_new_process():
     ballast = torch.ones(100 * 2**20, dtype=torch.uint8)
-    alone = speed.in_a_process("from benchmarks import speed; print(speed.peak_memory())")
-    more = speed.in_a_process(
-        "from benchmarks import speed; import torch; a = torch.ones(100 * 2**20, dtype=torch.uint8); "
-        "print(speed.peak_memory())"
+    alone = racing.in_a_process("from benchmarks import racing; print(racing.peak_memory())")
+    more = racing.in_a_process(
+        "from benchmarks import racing; import torch; a = torch.ones(100 * 2**20, dtype=torch.uint8); "
+        "print(racing.peak_memory())"
     )
     assert 90 < more - alone < 130 and len(ballast)
 

@@ -1,4 +1,4 @@
-"""Every experiment of the book made small: on 600 digits that pass for the whole of MNIST, in a folder of their own."""
+"""A plugin for tests: all experiments of the book made small, on 600 digits that pass for the whole of MNIST."""
 
 import dataclasses
 

@@ -244,5 +244,6 @@ def _download(name: str, folder: Path) -> None:
                 fetch(f"{mirror}{file}.gz", f"md5:{md5}", folder / f"{file}.gz")
             return
         except (OSError, ValueError) as error:
-            failures.append(f"{mirror}: {error}")
+            reason = "another checksum" if isinstance(error, ValueError) else type(error).__name__
+            failures.append(f"{mirror}: {reason}")
     raise ConnectionError("; ".join(failures))

@@ -77,6 +77,7 @@ def missing():
     raise ImportError("No module named 'pyro'")
 
 
+@pytest.mark.slow
 def test_ours_and_the_naive_way_race_and_who_is_not_installed_is_left_out(digits, capsys):
     images = digits.x_train[:300]
     ours = partial(speed.ours, M2(d_z=4), speed.m2_loss, images, 100, "auto")
@@ -92,6 +93,7 @@ def test_ratios_are_medians_within_rounds():
     assert racing.rates_of({"a": [1.2, 3.0, 8.0]}) == {"a": dict(median=3, low=1, high=8)}
 
 
+@pytest.mark.slow
 def test_memory_is_counted_from_nothing_in_a_new_process():
     ballast = torch.ones(100 * 2**20, dtype=torch.uint8)
     alone = racing.in_a_process("from benchmarks import racing; print(racing.peak_memory())")

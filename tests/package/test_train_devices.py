@@ -1,50 +1,59 @@
 """One training on several processes, and on a GPU."""
 
 import os
+import socket
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 import torch
+from small_runs import images, processes
 
 from vaecore import checkpoints
 from vaecore.data import binarize
-from vaecore.losses import vae_loss
+from vaecore.losses import autoencoder_loss, vae_loss
 from vaecore.train import fit
 from vaecore.vae import VAE
 
 RUN = textwrap.dedent("""
-    import os, sys, torch
-    from vaecore import checkpoints, data, losses, train, vae
-    folder, stop = sys.argv[1], int(sys.argv[2])
-    rank = os.environ.get("RANK", "0")
-    x = data.mnist(root=data.BUNDLED).x_train[:1000]
-    torch.manual_seed(int(rank))  # training begins everywhere with the weights of the first process
-    draws = open(f"{folder}/draws-{rank}", "w")
-    model, steps = vae.VAE(d_z=4, hidden=(32,)), 0
-
-    def loss(images):  # without noise, so that the halves of a batch give the gradient of the whole
-        global steps
-        steps += 1
-        if steps == stop:
-            raise KeyboardInterrupt
-        print(torch.rand(()).item(), file=draws)
-        return losses.autoencoder_loss(model, images / 255)
-
-    train.fit(model, loss, x, epochs=3, checkpoint=f"{folder}/run")
-    checkpoints.save(f"{folder}/final-{rank}", model)
+    import sys
+    from pathlib import Path
+    from test_train_devices import train_a_share
+    train_a_share(Path(sys.argv[1]), int(sys.argv[2]))
 """)
 
 
-def run(folder, n_processes: int, stop: int = 0) -> subprocess.CompletedProcess:
+def train_a_share(folder: Path, stop: int = 0, **surroundings: str) -> None:
+    """In a process of its own: train on bits shared with the others, without noise, and note what is drawn."""
+    os.environ |= surroundings
+    rank, steps = os.environ.get("RANK", "0"), 0
+    torch.set_num_threads(1)
+    torch.manual_seed(int(rank))  # training begins everywhere with the weights of the first process
+    model, x = VAE(d_x=100, d_z=4, hidden=(32,)), images().repeat(10, 1)
+    draws = []
+
+    def loss(x):  # without noise, so that the halves of a batch give the gradient of the whole
+        nonlocal steps
+        steps += 1
+        if steps == stop:
+            raise KeyboardInterrupt
+        draws.append(f"{torch.rand(()).item()}\n")
+        return autoencoder_loss(model, x)
+
+    fit(model, loss, x, epochs=3, checkpoint=folder / "run")
+    checkpoints.save(folder / f"final-{rank}", model)
+    (folder / f"draws-{rank}").write_text("".join(draws))
+
+
+def torchrun(folder: Path, stop: int = 0) -> int:
     folder.mkdir(exist_ok=True)
     script = folder / "train.py"
     script.write_text(RUN)
-    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(n_processes)]
-    command = [sys.executable, *torchrun[: 5 * (n_processes > 1)], script, folder, str(stop)]
-    env = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.run(command, env=env, capture_output=True, text=True)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", script, folder]
+    places = os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parents[1])])
+    return subprocess.run([*command, str(stop)], env={**os.environ, "PYTHONPATH": places}).returncode
 
 
 def distance(path, other) -> float:
@@ -55,9 +64,18 @@ def distance(path, other) -> float:
 def test_two_processes_take_the_steps_of_one(tmp_path):
     """The shorter last batch too. Each process has its own noise."""
     alone, shared = tmp_path / "alone", tmp_path / "shared"
-    for folder, n_processes in ((alone, 1), (shared, 2)):
-        done = run(folder, n_processes)
-        assert done.returncode == 0, done.stderr[-3000:]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        group = dict(WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(free.getsockname()[1]))
+    running = [(alone, {}), *((shared, group | dict(RANK=rank)) for rank in "01")]
+    running = [processes.Process(target=train_a_share, args=(folder,), kwargs=more) for folder, more in running]
+    for folder in (alone, shared):
+        folder.mkdir()
+    for process in running:
+        process.start()
+    for process in running:
+        process.join()
+    assert [process.exitcode for process in running] == [0, 0, 0]
     assert distance(shared / "final-0", shared / "final-1") == 0
     assert distance(shared / "final-0", alone / "final-0") < 1e-4
     cards = [checkpoints.read(folder / "run")[1] for folder in (shared, alone)]
@@ -68,11 +86,11 @@ def test_two_processes_take_the_steps_of_one(tmp_path):
 
 
 @pytest.mark.slow
-def test_two_processes_resume_exactly(tmp_path):
-    assert run(tmp_path / "whole", 2).returncode == 0
-    assert run(tmp_path / "broken", 2, stop=12).returncode != 0  # in the second epoch of eight steps
+def test_two_processes_of_torchrun_resume_exactly(tmp_path):
+    assert torchrun(tmp_path / "whole") == 0
+    assert torchrun(tmp_path / "broken", stop=12) != 0  # in the second epoch of eight steps
     assert len(checkpoints.read(tmp_path / "broken" / "run")[1]["history"]["loss"]) == 1
-    assert run(tmp_path / "broken", 2).returncode == 0
+    assert torchrun(tmp_path / "broken") == 0
     assert distance(tmp_path / "whole" / "final-1", tmp_path / "broken" / "final-1") == 0
 
 

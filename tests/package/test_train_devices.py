@@ -31,7 +31,7 @@ def train_a_share(folder: Path, stop: int = 0, **surroundings: str) -> None:
     rank, steps = os.environ.get("RANK", "0"), 0
     torch.set_num_threads(1)
     torch.manual_seed(int(rank))  # training begins everywhere with the weights of the first process
-    model, x = VAE(d_x=100, d_z=4, hidden=(32,)), images().repeat(10, 1)
+    model, x = VAE(d_x=100, d_z=4, hidden=(32,)), images().repeat(9, 1)[:899]
     draws = []
 
     def loss(x):  # without noise, so that the halves of a batch give the gradient of the whole
@@ -62,7 +62,7 @@ def distance(path, other) -> float:
 
 
 def test_two_processes_take_the_steps_of_one(tmp_path):
-    """The shorter last batch too. Each process has its own noise."""
+    """The last batch too, of three images, of which one process has two. Each process has its own noise."""
     alone, shared = tmp_path / "alone", tmp_path / "shared"
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -174,7 +174,7 @@ def _reason(losses: Tensor, epoch: int, tensors: tuple[Tensor, ...]) -> str:
             return f"{text}tensors[{number}] holds {bad} values that are nan or infinite: mend the data."
     largest = max((float(t.abs().max()) for t in tensors if t.is_floating_point()), default=0.0)
     if largest > 100:
-        return f"{text}the data reach {largest:g}: scale them to about 1, or try a smaller lr."
+        return f"{text}the data reach {largest:g}: scale them to about 1."
     return f"{text}try a smaller lr."
 
 

@@ -11,7 +11,7 @@ from vaecore.experiments import EXPERIMENTS
 from vaecore.m2 import M1M2, M2
 from vaecore.seeds import seeded
 from vaecore.splits import label_split
-from vaecore.vae import VAE
+from vaecore.vae import VAE, Regressor
 
 pytest_plugins = ["small_experiments"]
 
@@ -124,6 +124,13 @@ def test_stored_views_are_the_features_of_drawn_bits(small, stack):
     fresh = objectives.m2_input(stack, image.expand(4000, -1))
     torch.testing.assert_close(drawn.mean(0), fresh.mean(0), rtol=0, atol=0.2)
     torch.testing.assert_close(drawn.std(0), fresh.std(0), rtol=0.1, atol=0.1)
+
+
+@torch.no_grad()
+def test_a_regressor_minimises_minus_its_log_likelihood():
+    model, y = Regressor(6, 2, hidden=(5,)), torch.rand(4, 2)
+    expected = -torch.distributions.Bernoulli(logits=model.net(y)).log_prob(BITS).sum(-1).mean()
+    torch.testing.assert_close(losses.regressor_loss(model, BITS, y), expected)
 
 
 @torch.no_grad()

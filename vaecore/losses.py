@@ -46,7 +46,7 @@ def semi_supervised_loss(
     n_labelled: int,
     n_unlabelled: int,
     alpha: float = 0.1,
-    unlabelled_bound: Callable[[M2, Tensor], Tensor] = M2.unlabelled_bound,
+    unlabelled_bound: Callable[[M2, Tensor], Tensor] | None = None,
 ) -> Loss:
     """J^alpha / N: all that M2 minimises, N = n_labelled + n_unlabelled. Eq. m2-objective.
 
@@ -54,7 +54,8 @@ def semi_supervised_loss(
     is alpha times the mean over the labelled images of -log q(y|x); the paper's alpha is N times ours.
     """
     labelled_sum = n_labelled * model.labelled_bound(x_l, y_l).mean()
-    unlabelled_sum = n_unlabelled * unlabelled_bound(model, x_u).mean()
+    bounds = model.unlabelled_bound(x_u) if unlabelled_bound is None else unlabelled_bound(model, x_u)
+    unlabelled_sum = n_unlabelled * bounds.mean()
     return -(labelled_sum + unlabelled_sum) / (n_labelled + n_unlabelled) + alpha * classifier_loss(model, x_l, y_l)
 
 

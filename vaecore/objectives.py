@@ -22,7 +22,7 @@ from .vae import VAE, Regressor
 
 Objective = tuple[Callable[..., Tensor], tuple[Tensor, ...]]  # a loss, and the tensors that its batches are taken from
 BOUNDS = {
-    None: M2.unlabelled_bound,
+    None: None,
     "likely_classes": losses.bound_of_likely_classes,
     "without_entropy": losses.bound_without_entropy,
     "sampled_class": losses.bound_of_sampled_class,

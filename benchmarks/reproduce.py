@@ -87,15 +87,16 @@ def summary_as_text() -> str:
 
 
 def main() -> None:
-    rows = [name for name, row in EXPERIMENTS.items() if row.measure != "test loss"]
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("row", nargs="?", choices=[*rows, *TABLES], help="a row, or a table: all its missing runs")
+    parser.add_argument(
+        "row", nargs="?", choices=[*EXPERIMENTS, *TABLES], help="a row, or a table: all its missing runs"
+    )
     parser.add_argument("--labels", type=int, choices=records.LABELS, default=100)
     parser.add_argument("--draw", type=int, default=0, help="the number of the label draw, also the run's seed")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--jobs", type=int, default=1, metavar="K", help="make K of a table's runs at a time")
     parser.add_argument(
-        "--weights", action="store_true", help="train, even if the record is there and the weights are not"
+        "--weights", action="store_true", help="train, if the weights are missing, even if the record is not"
     )
     parser.add_argument("--list", action="store_true", help="only print the runs that are missing, in order")
     parser.add_argument("--summary", action="store_true", help="print the results of the recorded runs")

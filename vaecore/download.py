@@ -14,8 +14,8 @@ def cache_folder(*parts: str) -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "vaecore", *parts)
 
 
-def fetch(address: str, known_hash: str, path: Path) -> Path:
-    """Return the path, downloaded from the address if it is not there with this hash ("sha256:..." or "md5:...").
+def fetch(address: str, known_hash: str | None, path: Path) -> Path:
+    """Return the path, downloaded if it is not there with this hash ("sha256:..." or "md5:..."; None for any contents).
 
     Raises OSError if the server does not answer, ValueError if it sends something else.
     """

@@ -43,8 +43,8 @@ class Experiment:
     draw: int = 0  #: the number of the label draw, and the seed
 
     def at(self, labels: int | None = None, draw: int = 0) -> "Experiment":
-        """The same with so many labels, if it sees labels, and another draw."""
-        return replace(self, labels=labels if self.is_labelled else None, draw=draw)
+        """The same with another draw and, if it sees labels but does not say how many, so many."""
+        return replace(self, labels=labels if self.is_labelled and self.labels is None else self.labels, draw=draw)
 
     @property
     def is_labelled(self) -> bool:
@@ -168,6 +168,7 @@ TABLE = (
 )
 # fmt: on
 EXPERIMENTS = {experiment.name: experiment for experiment in TABLE}
+OF_THE_BOOK = tuple(experiment.name for experiment in TABLE if experiment.measure == "test loss")
 
 DRAWS = {100: 5, 600: 3, 1000: 3, 3000: 3}  # how many draws of so many labels
 ABLATION = ("short", "no_entropy", "no_alpha", "sampled_y", "in_turn", "classifier")

@@ -20,7 +20,7 @@ from . import checkpoints, data, evaluate, records
 from .data import Digits, binarize
 from .devices import keep_freed_memory, pick_device
 from .download import cache_folder, fetch
-from .experiments import EXPERIMENTS, Experiment
+from .experiments import EXPERIMENTS, OF_THE_BOOK, Experiment
 from .m2 import M1M2, M2
 from .objectives import WITHOUT_LABELS, build, m2_input, objective, trained_part
 from .seeds import seeded
@@ -105,8 +105,8 @@ def has_weights(experiment: Experiment) -> bool:
 
 def pretrained(name: str, digits: Digits) -> nn.Module:
     """The model whose weights are bundled, on the device of the digits; trained on the digits if they are not here."""
-    if name not in EXPERIMENTS:
-        raise ValueError(f"name must be one of {', '.join(EXPERIMENTS)}; got {name!r}.")
+    if name not in OF_THE_BOOK:
+        raise ValueError(f"name must be one of {', '.join(OF_THE_BOOK)}; got {name!r}.")
     return weights_of(EXPERIMENTS[name], digits)
 
 
@@ -193,7 +193,7 @@ def run(experiment: Experiment, device: str = "auto") -> Path:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Make bundled weights again from the whole of MNIST.")
-    parser.add_argument("name", choices=[e.name for e in EXPERIMENTS.values() if e.measure == "test loss"])
+    parser.add_argument("name", choices=OF_THE_BOOK)
     experiment, digits = EXPERIMENTS[parser.parse_args().name], data.mnist()
     if not digits.is_full:
         parser.error("the whole of MNIST is needed: set VAECORE_DATA to it, or connect for the download.")

@@ -21,11 +21,13 @@ MATHJAX = "tex-svg-full.js"  # one file, with its fonts inside
 EMBEDDED = re.compile(r'(?:xlink:)?href="data:image/png;base64,([A-Za-z0-9+/=\s]+)"|'
                       r'src="data:image/png;base64,([A-Za-z0-9+/=\s]+)"')  # fmt: skip
 PICTURE = re.compile(r'<svg class="vae-picture"([^>]*?\bwidth="([\d.]+)(pt|px|)".*?</svg>)', re.DOTALL)
-AMISS = (  # what other extensions write: axe finds fault with the first three, a reader with the last
+REWRITTEN = (  # what other extensions write: axe finds fault with the first three, a reader with the others
     (re.compile(r' id="(?:exercise|solution)-content"'), ""),  # the same id in each exercise
     (re.compile(r' role="doc-biblioentry"'), ' role="listitem"'),  # a deprecated role, and no child of a list
     (re.compile(r"<th></th>"), "<td></td>"),  # the corner of a table is no header
     (re.compile(r"Solution to(<a [^>]*>) "), r"Solution to \1"),  # the space was underlined
+    # in the signatures of the reference: a ninth of that page
+    (re.compile(r'<span class="([npow])"><span class="pre">([^<]*)</span></span>'), r'<span class="\1">\2</span>'),
 )
 JAPANESE_QUOTE = re.compile(r"<blockquote>(?=(?:(?!</blockquote>).)*[\u3040-\u30ff])", re.DOTALL)
 TOUCHING = r"([^\s<>\u3000-\uffef]{0,20})"  # not Japanese, which has no spaces: its lines break anywhere
@@ -150,7 +152,7 @@ def formulas_with_what_touches_them(body):
 
 def without_slips(body):
     """Mends roles, ids and table corners, for screen readers, and the links to exercises."""
-    for pattern, mended in AMISS:
+    for pattern, mended in REWRITTEN:
         body = pattern.sub(mended, body)
     return body
 

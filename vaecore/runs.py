@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from . import checkpoints, data, evaluate, records
+from . import checkpoints, data, evaluate, processes, records
 from .data import Digits, binarize
 from .devices import keep_freed_memory, pick_device
 from .download import cache_folder, fetch
@@ -33,11 +33,10 @@ CARDS = WEIGHTS / "cards.json"  # only in a notebook's copy of vaecore: what is 
 log = logging.getLogger(__name__)
 
 
-def train(experiment: Experiment, digits: Digits) -> tuple[nn.Module, list[dict]]:
+def train(experiment: Experiment, digits: Digits) -> nn.Module:
     """Train the experiment's model, or go on where a run with the same key stopped; first the one it starts from.
 
-    Returns the model, on the device of the digits, and the card of each stage. Checkpoints are kept in
-    `cache_folder("runs")`, under the key.
+    Return the model, on the device of the digits. Checkpoints are kept in `cache_folder("runs")`, under the key.
     """
     experiment, device = on(experiment, digits), digits.x_train.device
     start = experiment.start()
@@ -47,23 +46,22 @@ def train(experiment: Experiment, digits: Digits) -> tuple[nn.Module, list[dict]
     loss, tensors = objective(experiment, model, digits)
     names = ("batch_size", "lr", "schedule", "precision", "faster")
     settings: dict[str, Any] = {name: getattr(experiment, name) for name in names} | dict(seed=experiment.draw)
-    stages = [(experiment.epochs, True)]
-    if experiment.hold_classifier is not None:
-        stages.insert(0, (experiment.hold_classifier, False))
-    cards = []
-    for epochs, classifier_learns in stages:
-        path = checkpoint_of(experiment)
-        path = path if classifier_learns else path.with_suffix(".held.safetensors")
+    for path, epochs in stages(experiment).items():
         if isinstance(model, M2):
-            model.classifier.requires_grad_(classifier_learns)
+            model.classifier.requires_grad_(path == checkpoint_of(experiment))
         fit(trained_part(model), loss, *tensors, epochs=epochs, checkpoint=path, data=digits.describe(), **settings)
-        cards.append(checkpoints.read(path)[1])
-    return model, cards
+    return model
 
 
 def checkpoint_of(experiment: Experiment) -> Path:
     """Where the run keeps its weights from epoch to epoch."""
     return cache_folder("runs") / f"{experiment.stem()}.safetensors"
+
+
+def stages(experiment: Experiment) -> dict[Path, int]:
+    """The checkpoint of each stage of training, in order, and its epochs; the classifier learns in the last only."""
+    path, held = checkpoint_of(experiment), experiment.hold_classifier
+    return ({} if held is None else {path.with_suffix(".held.safetensors"): held}) | {path: experiment.epochs}
 
 
 def on(experiment: Experiment, digits: Digits) -> Experiment:
@@ -93,7 +91,7 @@ def weights_of(experiment: Experiment, digits: Digits) -> nn.Module:
             f"The weights of {bundled.name} {problem}, so the model is trained now, which took us {minutes}; "
             "a GPU is faster."
         )
-    return train(experiment, digits)[0]
+    return train(experiment, digits)
 
 
 def has_weights(experiment: Experiment) -> bool:
@@ -173,16 +171,16 @@ def run(experiment: Experiment, device: str = "auto") -> Path:
     if not digits.is_full:
         raise ValueError("the whole of MNIST is needed: set VAECORE_DATA to it, or connect for the download.")
     keep_freed_memory()
-    model, cards = train(experiment, digits)
-    if int(os.environ.get("RANK", 0)) > 0:  # one of torchrun's processes; the first writes
+    model = train(experiment, digits)
+    if not processes.is_first():
         return path
     measure, unit = MEASURES[experiment.measure]
     start = time.perf_counter()
     value = measure(experiment, model, digits)
     measured = dict(device=str(digits.x_train.device), threads=torch.get_num_threads())
     measured |= dict(seconds=round(time.perf_counter() - start)) | checkpoints.provenance()
-    trained = cards[-1]["run"] | {name: cards[-1][name] for name in checkpoints.provenance()}
-    trained |= dict(seconds=round(sum(sum(stage["history"]["seconds"]) for stage in cards)))
+    last, seconds = trained_by(experiment)
+    trained = last["run"] | {name: last[name] for name in checkpoints.provenance()} | dict(seconds=seconds)
     architecture = dict(model=type(model).__name__, config=model.config)
     record = dict(row=experiment.name, labels=experiment.labels, draw=experiment.draw, key=experiment.key())
     record |= dict(value=value, unit=unit, command=records.command(experiment), data=digits.describe())
@@ -191,19 +189,26 @@ def run(experiment: Experiment, device: str = "auto") -> Path:
     return path
 
 
+def trained_by(experiment: Experiment) -> tuple[dict, int]:
+    """The card of the trained weights, and the seconds of all stages."""
+    cards = [checkpoints.read(path)[1] for path in stages(experiment)]
+    return cards[-1], round(sum(sum(stage["history"]["seconds"]) for stage in cards))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Make bundled weights again from the whole of MNIST.")
     parser.add_argument("name", choices=OF_THE_BOOK)
     experiment, digits = EXPERIMENTS[parser.parse_args().name], data.mnist()
     if not digits.is_full:
         parser.error("the whole of MNIST is needed: set VAECORE_DATA to it, or connect for the download.")
-    model, cards = train(experiment, digits)
+    model = train(experiment, digits)
+    last, seconds = trained_by(experiment)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.copy_(parameter.half())  # what is measured is the weights as stored
     facts: dict[str, Any] = dict(key=experiment.key(), settings=experiment.settings())
     facts |= dict(command=f"python -m vaecore.runs {experiment.name}")
-    facts |= dict(seconds=round(sum(cards[-1]["history"]["seconds"])), threads=cards[-1]["run"]["threads"])
+    facts |= dict(seconds=seconds, threads=last["run"]["threads"])
     facts |= dict(data=digits.describe(), test_loss=loss_without_labels(experiment, model, digits.x_test))
     facts |= dict(check_value=loss_without_labels(experiment, model, data.mnist(root=data.BUNDLED).x_test[:500]))
     if experiment.is_labelled:

@@ -31,7 +31,7 @@ def m2() -> M2:
 
 @pytest.fixture
 def stack(small) -> M1M2:
-    return runs.train(EXPERIMENTS["m1m2"].at(100, 3), small)[0]
+    return runs.train(EXPERIMENTS["m1m2"].at(100, 3), small)
 
 
 # ---- Where the weights start
@@ -48,7 +48,7 @@ def test_the_first_passes_leave_a_held_classifier_as_it_is(small, stack):
     row = EXPERIMENTS["m2"].at(100, 3)
     with seeded(row.draw):
         start = objectives.build(row, small, stack).state_dict()
-    model = runs.train(row, small)[0].state_dict()
+    model = runs.train(row, small).state_dict()
     path = runs.checkpoint_of(row)
     tensors = checkpoints.read(path.with_suffix(".held.safetensors"))[0]
     at_first = {name for name in start if not torch.equal(tensors[f"model.{name}"], start[name])}

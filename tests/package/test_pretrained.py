@@ -42,7 +42,7 @@ def left_behind(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("VAECORE_BUILD", "1")
     monkeypatch.delenv("VAECORE_WEIGHTS", raising=False)
-    monkeypatch.setattr(runs, "train", lambda *run: (torch.nn.Identity(), []))
+    monkeypatch.setattr(runs, "train", lambda *run: torch.nn.Identity())
     return f"/{stem}.safetensors", weights
 
 

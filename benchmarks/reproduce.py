@@ -1,7 +1,7 @@
 """The papers' results, one command a run: `python -m benchmarks.reproduce m2 --labels 100 --draw 0 --device auto`.
 
 `python -m benchmarks.reproduce ablation` (or `table1`, `likelihood`, `precision`) makes every run of that table that is
-missing or stale; `--list` prints them in the order in which they are made, `--summary` what there is, next to the
+missing or stale; `--list` prints them in the order in which they are made, `--summary` prints the results, next to the
 published figures. A run writes one JSON file into vaecore/results; one that was stopped goes on from its last epoch.
 `--jobs 4` makes four of a table's runs at a time, on one thread each; torchrun's processes share one run's batches.
 """
@@ -14,7 +14,7 @@ import sys
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from vaecore import data, records
-from vaecore.devices import pick_device
+from vaecore.devices import keep_freed_memory, pick_device
 from vaecore.experiments import EXPERIMENTS, TABLES, Experiment, runs_of
 from vaecore.runs import has_weights, run, weights_of
 
@@ -62,7 +62,7 @@ def summary() -> list[dict]:
     """One entry for each row and number of labels of which there are records."""
     entries = []
     for name, row in EXPERIMENTS.items():
-        for labels in records.LABELS if row.is_labelled else [None]:
+        for labels in records.LABELS if row.is_labelled and row.labels is None else [row.labels]:
             runs, stale = records.runs(name, labels), records.runs(name, labels, stale=True)
             if not runs + stale:
                 continue
@@ -91,7 +91,7 @@ def main() -> None:
     parser.add_argument(
         "row", nargs="?", choices=[*EXPERIMENTS, *TABLES], help="a row, or a table: all its missing runs"
     )
-    parser.add_argument("--labels", type=int, choices=records.LABELS, default=100)
+    parser.add_argument("--labels", type=int, choices=records.LABELS, help="by default 100, for a row that uses labels")
     parser.add_argument("--draw", type=int, default=0, help="the number of the label draw, also the run's seed")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--jobs", type=int, default=1, metavar="K", help="make K of a table's runs at a time")
@@ -102,6 +102,7 @@ def main() -> None:
     parser.add_argument("--summary", action="store_true", help="print the results of the recorded runs")
     parser.add_argument("--json", action="store_true", help="the summary as JSON")
     args = parser.parse_args()
+    keep_freed_memory()
     if args.summary:
         text = json.dumps(summary(), indent=1) if args.json else summary_as_text()
         print(text)
@@ -110,7 +111,13 @@ def main() -> None:
         parser.error("name a row or a table, or ask for --summary.")
     if args.jobs < 1:
         parser.error(f"--jobs must be at least 1; got {args.jobs}.")
-    runs = runs_of(args.row) if args.row in TABLES else [EXPERIMENTS[args.row].at(args.labels, args.draw)]
+    if args.row in TABLES:
+        runs = runs_of(args.row)
+    else:
+        row = EXPERIMENTS[args.row]
+        if args.labels and (row.labels is not None or not row.is_labelled):
+            parser.error(f"--labels does not apply to {args.row}.")
+        runs = [row.at(args.labels or 100, args.draw)]
     missing = in_order([experiment for experiment in runs if not records.path_of(experiment).exists()])
     if args.list:
         print("\n".join(records.command(experiment) for experiment in missing) or "nothing is missing")

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from beartype import BeartypeConf, FrozenDict, beartype
 
-NUMBERS = FrozenDict({int: int | np.integer, float: float | int | np.number | torch.Tensor})
+NUMBERS = FrozenDict({int: int | np.integer | torch.Tensor, float: float | int | np.number | torch.Tensor})
 
 
 def check(function: Callable) -> Callable:

@@ -59,7 +59,7 @@ def machine():
 
 
 def data():
-    """Find MNIST (a download shows its bar here, in the terminal); return which it is, and the hash of its bytes."""
+    """Find MNIST (a download shows its bar here, in the terminal); return its description and the hash of its bytes."""
     from vaecore import data
 
     try:

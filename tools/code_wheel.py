@@ -43,7 +43,8 @@ def imports(root, code):
 def contents(root):
     """Return name to bytes of all that the package folder of the wheel holds."""
     package = root / "vaecore"
-    code = (path for path in package.rglob("*") if path.suffix in CARRIED and not LEFT_OUT & set(path.parts))
+    code = (path for path in package.rglob("*") if path.suffix in CARRIED)
+    code = (path for path in code if not LEFT_OUT & set(path.relative_to(package).parts))
     files = {path.relative_to(root).as_posix(): path.read_bytes() for path in code}
     return files | {"vaecore/weights/cards.json": cards(package / "weights").encode()}
 

@@ -1,7 +1,7 @@
 """Variational autoencoders in small, readable PyTorch.
 
-Arguments are checked against their annotations by beartype, except in the modules that every training step runs through
-(distributions, vae, m2, losses): there the tests check them. numpy's numbers are accepted as Python's.
+Arguments are checked against their annotations by beartype in the modules listed below; in those that every training
+step runs through (distributions, vae, m2, losses) the tests check them. numpy's and torch's numbers pass for Python's.
 """
 
 import numpy as np
@@ -13,7 +13,7 @@ CHECKED = (
     "checkpoints data devices diagrams download evaluate experiments explorer figures objectives records runs"
     " seeds splits train"
 )
-numbers = FrozenDict({int: int | np.integer, float: float | int | np.number | torch.Tensor})
+numbers = FrozenDict({int: int | np.integer | torch.Tensor, float: float | int | np.number | torch.Tensor})
 beartype_packages(
     [f"{__name__}.{name}" for name in CHECKED.split()],
     conf=BeartypeConf(violation_type=TypeError, hint_overrides=numbers),

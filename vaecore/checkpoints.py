@@ -26,10 +26,10 @@ MODELS = {"VAE": VAE, "Regressor": Regressor, "M2": M2, "M1M2": M1M2.from_config
 
 def unwrap(model: Any) -> Any:
     """The model itself, if torch.compile, DataParallel or DistributedDataParallel wraps it."""
-    for name in ("_orig_mod", "module"):
-        if isinstance(inner := getattr(model, name, None), nn.Module):
-            return unwrap(inner)
-    return model
+    if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
+        return unwrap(model.module)
+    inner = getattr(model, "_orig_mod", None)
+    return model if inner is None else unwrap(inner)
 
 
 def save(
@@ -61,7 +61,9 @@ def read(path: str | Path) -> tuple[dict[str, Tensor], dict]:
     if not path.is_file():
         raise FileNotFoundError(f"there is no checkpoint at {path}.")
     try:
-        contents = path.read_bytes()  # at once: safe_open opens the path twice, and a writer may come in between
+        contents = (
+            path.read_bytes()
+        )  # in one read: safe_open opens the path twice, and another process may replace it in between
         tensors = deserialize(contents)
         header = contents[8 : 8 + int.from_bytes(contents[:8], "little")]
         metadata = json.loads(header)["__metadata__"]
@@ -74,7 +76,7 @@ def read(path: str | Path) -> tuple[dict[str, Tensor], dict]:
 
 
 def load(path: str | Path, device: torch.device | str = "cpu") -> tuple[nn.Module, dict]:
-    """The model of a checkpoint, in float32 on the device, and its card."""
+    """The model of a checkpoint, in torch's default type on the device, and its card."""
     tensors, card = read(path)
     if card.get("model") not in MODELS:
         raise ValueError(f"{path} holds a {card.get('model')!r}; known models: {', '.join(MODELS)}.")

@@ -24,7 +24,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64, UInt8
+from jaxtyping import Float, Shaped, UInt8
 from torch import Tensor
 
 from .checks import check_at_least, check_classes
@@ -78,16 +78,16 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Digits:
-    """Images, uint8 from 0 to 255, and their classes, int64, to train and to test on; all on one device.
+    """Images, uint8 from 0 to 255, and their classes (N,), int64, to train and to test on; all on one device.
 
-    `origin` says where they are from, if that matters. Raises ValueError for another range of grey.
+    `origin` says where they are from, if that matters. Raises ValueError if no pixel is above 127: not a range to 255.
     """
 
     name: str
     x_train: UInt8[Tensor, "N D"]
-    y_train: Int64[Tensor, "N"]
+    y_train: Shaped[Tensor, "N *_"]
     x_test: UInt8[Tensor, "M D"]
-    y_test: Int64[Tensor, "M"]
+    y_test: Shaped[Tensor, "M *_"]
     shape: tuple[int, int] = SHAPE
     origin: str = ""
 
@@ -98,8 +98,10 @@ class Digits:
             if len(x) != len(y) or x.shape[1:] != (math.prod(self.shape),):
                 wanted = f"({len(y)}, {math.prod(self.shape)}), for the classes and the shape"
                 raise ValueError(f"x_{part} must have shape {wanted} given; got {tuple(x.shape)}.")
-        if 0 < (top := int(self.x_train.max()) if len(self.x_train) else 0) < 128:
-            raise ValueError(f"x_train must hold grey values from 0 to 255; the largest is {top}: scale them first.")
+            if 0 < (top := int(x.max()) if len(x) else 0) < 128:
+                raise ValueError(
+                    f"x_{part} must hold grey values from 0 to 255; the largest is {top}: scale them first."
+                )
 
     @property
     def is_full(self) -> bool:
@@ -154,7 +156,7 @@ def fingerprint(digits: Digits) -> str:
     return total.hexdigest()[:16]
 
 
-def binarize(x: UInt8[Tensor, "*B D"]) -> Float[Tensor, "*B D"]:
+def binarize(x: Shaped[Tensor, "*B D"]) -> Float[Tensor, "*B D"]:
     """uint8 pixels as floats of 0 or 1: each is 1 with probability x / 255 exactly, drawn again at each call."""
     if x.dtype != torch.uint8:  # pixels in [0, 1] would all become 1 or 0
         raise TypeError(f"x must be a uint8 Tensor of pixels from 0 to 255; got {x.dtype}.")

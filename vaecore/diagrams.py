@@ -40,4 +40,4 @@ def _dot() -> str:
     for name in (*installed, "graphviz-pure", "dot"):
         if found := shutil.which(str(name)):
             return found
-    raise FileNotFoundError("no Graphviz here: `pip install graphviz-pure` brings one.")
+    raise FileNotFoundError("Graphviz was not found; install it with `pip install graphviz-pure`.")

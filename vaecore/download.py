@@ -19,8 +19,11 @@ def fetch(address: str, known_hash: str | None, path: Path) -> Path:
 
     Raises OSError if the server does not answer, ValueError if it sends something else.
     """
-    pooch.get_logger().setLevel("WARNING")
+    pooch.get_logger().setLevel("WARNING")  # not a line for every file
     downloader: Any = pooch.HTTPDownloader(
         progressbar=not os.environ.get("VAECORE_BUILD"), timeout=TIMEOUT, headers={"User-Agent": "vaecore"}
     )
-    return Path(pooch.retrieve(address, known_hash, path.name, path.parent, downloader=downloader))
+    store = pooch.create(
+        path.parent, base_url="", registry={path.name: known_hash}, urls={path.name: address}, retry_if_failed=1
+    )
+    return Path(store.fetch(path.name, downloader=downloader))

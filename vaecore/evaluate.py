@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Bool, Float, Int64, Shaped
+from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 
 from .checks import check_classes
@@ -120,8 +120,8 @@ def active_units(
 
 
 @torch.no_grad()
-def classification_error(model, x: Float[Tensor, "N D"], y: Int64[Tensor, "N"], *, batch_size: int = 1000) -> float:
-    """The share of the images x whose model.classify(x) is not their class y: from 0 to 1."""
+def classification_error(model, x: Float[Tensor, "N D"], y: Shaped[Tensor, "N *_"], *, batch_size: int = 1000) -> float:
+    """The share of the images x whose model.classify(x) is not their class y (N,): from 0 to 1."""
     check_classes(y, math.inf)
     wrong = [model.classify(x_batch) != y_batch for x_batch, y_batch in _batches(x, y, batch_size)]
     return torch.cat(wrong).cpu().double().mean().item()

@@ -62,7 +62,7 @@ def semi_supervised_loss(
 def class_imbalance(model: M2, x: Float[Tensor, "B D"]) -> Loss:
     """The KL of a batch's mean q(y|x) from the uniform p(y): 0 where all classes occur equally often."""
     q_y = model.log_q_y(x).exp().mean(0)
-    return (q_y * torch.log(q_y * model.n_classes)).sum()
+    return (q_y * torch.log(q_y.clamp_min(1e-30) * model.n_classes)).sum()
 
 
 def bound_of_likely_classes(model: M2, x: Float[Tensor, "B D"]) -> Float[Tensor, "B"]:

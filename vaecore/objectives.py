@@ -13,12 +13,12 @@ from torch import Tensor, nn
 from . import evaluate, losses
 from .data import Digits, binarize
 from .distributions import Gaussian
-from .experiments import Experiment
+from .experiments import CLASSES, Experiment
 from .m2 import M1M2, M2
 from .seeds import seeded
 from .splits import draw_rows, label_split, split_bits
 from .train import History, fit
-from .vae import VAE, Regressor
+from .vae import VAE
 
 Objective = tuple[Callable[..., Tensor], tuple[Tensor, ...]]  # a loss, and the tensors that its batches are taken from
 BOUNDS = {
@@ -43,8 +43,7 @@ def build(experiment: Experiment, digits: Digits, first: nn.Module | None) -> nn
     """
     if experiment.model == "M1M2":
         return _stack(experiment, digits, first)
-    kinds: dict[str, Callable[..., nn.Module]] = dict(VAE=VAE, Regressor=Regressor, M2=M2)
-    model = kinds[experiment.model](**experiment.sizes)
+    model: Any = CLASSES[experiment.model](**experiment.sizes)
     if experiment.mean_image:
         start_at_mean_image(model, digits)
     if isinstance(model, M2) and first is not None:
@@ -101,12 +100,16 @@ def objective(experiment: Experiment, model: Any, digits: Digits) -> Objective:
         m2, tensors = trained_part(model), (stored[labelled], digits.y_train[labelled])
         return lambda rows, y: losses.classifier_loss(m2, view(rows), y), tensors
     if experiment.is_labelled:
-        names = ("bound", "equal_shares", "views")
+        names = ("bound", "equal_shares", "views", "labelled_batch")
         settings: dict[str, Any] = {name: getattr(experiment, name) for name in names}
         settings |= dict(in_turn=experiment.objective == "in_turn", alpha=experiment.alpha)
         if experiment.alpha_per_label is not None:
             settings["alpha"] = experiment.alpha_per_label * labels
-        return semi_supervised(model, digits, labels, experiment.draw, **settings)
+        loss, tensors = semi_supervised(model, digits, labels, experiment.draw, **settings)
+        n_steps = -(-len(tensors[0]) // experiment.batch_size)
+        if settings["in_turn"] and n_steps % 2:
+            raise ValueError(f"batch_size must give an even number of steps for in_turn; got {n_steps} an epoch.")
+        return loss, tensors
     loss = partial(WITHOUT_LABELS[experiment.objective], model)
     if experiment.objective == "iwae":
         loss = partial(loss, k=experiment.k, n=experiment.n)
@@ -126,8 +129,9 @@ def semi_supervised(
     equal_shares: float | None = None,
     views: int | None = None,
     in_turn: bool = False,
+    labelled_batch: int = 100,
 ) -> Objective:
-    """J^alpha / N of up to 100 labelled images and a batch of unlabelled ones, plus the weighted class imbalance.
+    """J^alpha / N of up to `labelled_batch` labelled images and a batch of others, plus the weighted class imbalance.
 
     `in_turn`: J and the classifier's term take a step each, as in the code of the source's [3]; an epoch must then have
     an even number of steps. The other settings are those of an Experiment.
@@ -140,7 +144,7 @@ def semi_supervised(
     step = itertools.count()
 
     def loss(rows: Tensor) -> Tensor:
-        chosen = draw_rows(100, len(x_l), x_l.device)
+        chosen = draw_rows(labelled_batch, len(x_l), x_l.device)
         x, y = view(x_l[chosen]), y_l[chosen]
         if in_turn and next(step) % 2:
             return alpha * losses.classifier_loss(m2, x, y)

@@ -1,4 +1,4 @@
-"""One training shared by the processes that torchrun starts; alone, every function here leaves things as they are."""
+"""One training shared by the processes that torchrun starts; in a single process every function here does nothing."""
 
 import os
 from collections.abc import Callable
@@ -32,10 +32,13 @@ class SharedLoss(nn.Module):
         return self.loss(*share) * (len(share[0]) * count() / len(batch[0]))
 
 
-def share(model: nn.Module, loss: Callable[..., Tensor], smallest_batch: int) -> Callable[..., Tensor]:
+def share(
+    model: nn.Module, loss: Callable[..., Tensor], smallest_batch: int, epochs_done: int
+) -> Callable[..., Tensor]:
     """Return the loss or, of several processes, DistributedDataParallel around it, which averages the gradients.
 
-    All processes start with the weights of the first. Raises ValueError if a batch has too few rows to share.
+    All processes start with the weights of the first. Raises ValueError if a batch has too few rows to share, or if
+    the processes did not resume from the same epoch.
     """
     if count() == 1:
         return loss
@@ -44,6 +47,10 @@ def share(model: nn.Module, loss: Callable[..., Tensor], smallest_batch: int) ->
     if not distributed.is_initialized():
         on_cuda = next(model.parameters()).device.type == "cuda"
         distributed.init_process_group("nccl" if on_cuda else "gloo")
+    of_all: list[int] = [0] * count()
+    distributed.all_gather_object(of_all, epochs_done)
+    if len(set(of_all)) > 1:
+        raise ValueError(f"every process must see the same checkpoint; they have done {of_all} epochs.")
     return DistributedDataParallel(SharedLoss(model, loss), find_unused_parameters=True)
 
 

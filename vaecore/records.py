@@ -32,7 +32,8 @@ def path_of(experiment: Experiment) -> Path:
 
 def command(experiment: Experiment) -> str:
     """The command that makes a run."""
-    labels = f" --labels {experiment.labels}" if experiment.labels else ""
+    fixed = EXPERIMENTS[experiment.name].labels is not None
+    labels = f" --labels {experiment.labels}" if experiment.labels and not fixed else ""
     return f"python -m benchmarks.reproduce {experiment.name}{labels} --draw {experiment.draw}"
 
 
@@ -46,7 +47,7 @@ def runs(row: str, labels: int | None = None, stale: bool = False) -> list[dict]
 
     A record holds `value` and its `unit` (an error in per cent, or nats), `settings` and `key`, the architecture, and
     what `trained` and what `measured` it: commit, device, threads, seconds. With `stale`, the records whose key is not
-    that of the row today, which count nowhere else.
+    that of the row today, which are ignored everywhere else.
     """
     everything = (json.loads(path.read_text(encoding="utf-8")) for path in RESULTS.glob(f"{row}-*.json"))
     found = [run for run in everything if run["row"] == row and labels in (None, run["labels"])]

@@ -1,10 +1,10 @@
-"""What is given and what is to be found: pixels of an image, labels of a data set, digits on which to make choices."""
+"""Splits: pixels into given and predicted, images into labelled and unlabelled, and digits held out for choices."""
 
 import math
 from dataclasses import replace
 
 import torch
-from jaxtyping import Float, Int64, UInt8
+from jaxtyping import Float, Int64, Shaped, UInt8
 from torch import Tensor
 
 from .checks import check_classes
@@ -42,10 +42,10 @@ def split_bits(images: UInt8[Tensor, "B 784"], given: str) -> tuple[Float[Tensor
     return bits[:, to_predict], bits[:, to_see]
 
 
-def label_split(y: Int64[Tensor, "N"], n_labelled: int, seed: int) -> tuple[Int64[Tensor, "L"], Int64[Tensor, "U"]]:
+def label_split(y: Shaped[Tensor, "N *_"], n_labelled: int, seed: int) -> tuple[Int64[Tensor, "L"], Int64[Tensor, "U"]]:
     """Row numbers of n_labelled images, equally many of each class, drawn by the seed, and of all others; rising.
 
-    Raises ValueError if n_labelled is no multiple of the classes, or a class has too few images.
+    y (N,) holds the classes. Raises ValueError if n_labelled is no multiple of the classes, or a class has too few.
     """
     check_classes(y, math.inf)
     classes = y.unique().tolist()

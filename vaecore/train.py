@@ -96,19 +96,27 @@ def fit(
 
     `faster`, such as {"columns": 4}, multiplies lr for the parameters whose names contain the word. `test` is called
     after each epoch and its value recorded. With `checkpoint`, every epoch is saved there (its card holds the
-    settings, `data`'s name and the losses), and a run that was stopped, started again, ends with the same weights;
-    a run at a constant rate also goes on for more epochs. Draws from its own seed. Under torchrun the processes share
-    every batch. Raises FloatingPointError if the loss is not finite; the model then has the weights it had before that
-    epoch.
+    settings, `data`'s name and the losses), and a run that was stopped, started again with the same loss, ends with
+    the same weights; a run at a constant rate also goes on for more epochs. Draws from its own seed. Under torchrun the
+    processes share every batch. Raises FloatingPointError if the loss is not finite; the model then has the weights it
+    had before that epoch.
     """
     model, device, n_images = checkpoints.unwrap(model), _device(model, tensors), len(tensors[0])
     faster = {word: float(factor) for word, factor in (faster or {}).items()}
-    plan = Plan(int(epochs), int(batch_size), float(lr), schedule, int(seed), faster, _fingerprint(tensors))
+    plan = Plan(
+        int(epochs),
+        int(batch_size),
+        float(lr),
+        schedule,
+        int(seed),
+        faster,
+        _fingerprint(tensors) if checkpoint else "",
+    )
     optimizer = torch.optim.Adam(plan.groups(model), lr=plan.lr, fused=True)
     history, precision = _resume(checkpoint, model, optimizer, plan, precision)
-    history.setting = f"{n_images:,} images an epoch, on {device}, {precision}"
-    shared_loss = processes.share(model, loss, n_images % plan.batch_size or min(plan.batch_size, n_images))
     first, n_batches = len(history.loss), -(-n_images // plan.batch_size)
+    history.setting = f"{n_images:,} images an epoch, on {device}, {precision}"
+    shared_loss = processes.share(model, loss, n_images % plan.batch_size or min(plan.batch_size, n_images), first)
     with _progress(plan.epochs * n_batches, first * n_batches) as bar:
         for epoch in range(first, plan.epochs):
             start, before = time.perf_counter(), [weight.clone() for weight in model.state_dict().values()]
@@ -171,7 +179,7 @@ def _reason(losses: Tensor, epoch: int, tensors: tuple[Tensor, ...]) -> str:
     text += "the model has the weights from before that epoch; "
     for number, tensor in enumerate(tensors):
         if bad := int((~tensor.isfinite()).sum()):
-            return f"{text}tensors[{number}] holds {bad} values that are nan or infinite: mend the data."
+            return f"{text}tensors[{number}] holds {bad} values that are nan or infinite: fix the data."
     largest = max((float(t.abs().max()) for t in tensors if t.is_floating_point()), default=0.0)
     if largest > 100:
         return f"{text}the data reach {largest:g}: scale them to about 1."
@@ -193,7 +201,7 @@ def _save(path, model, optimizer, plan: Plan, precision: str, history: History, 
 
 
 def _resume(checkpoint, model, optimizer, plan: Plan, precision: str) -> tuple[History, str]:
-    """The History so far and the precision. Everything is compared before anything in the model changes."""
+    """The History so far and the precision. All settings are compared before anything in the model changes."""
     if checkpoint is None or not Path(checkpoint).exists():
         return History(), pick_precision(precision, model)
     tensors, card = checkpoints.read(checkpoint)
@@ -204,6 +212,8 @@ def _resume(checkpoint, model, optimizer, plan: Plan, precision: str) -> tuple[H
     ours = asdict(plan) | dict(precision=precision, model=type(model).__name__) | getattr(model, "config", {})
     if plan.schedule == "constant" and plan.epochs > theirs["epochs"]:
         theirs["epochs"] = plan.epochs
+    if theirs["tensors"] != plan.tensors:
+        raise ValueError(f"{checkpoint} was made from other data; choose another file.")
     for name, value in ours.items():
         if theirs.get(name) != value:
             raise ValueError(

@@ -78,7 +78,8 @@ class VAE(nn.Module):
         if not y.is_floating_point():
             check_classes(y, self.d_y)
             y = F.one_hot(y, self.d_y)
-        return torch.cat([x, y.to(x.dtype).expand(*x.shape[:-1], self.d_y)], dim=-1)
+        y = y.to(x.dtype).reshape(x.shape[-2], self.d_y)  # one row for each image; anything else is an error
+        return torch.cat([x, y.expand(*x.shape[:-1], self.d_y)], dim=-1)
 
 
 class Regressor(nn.Module):

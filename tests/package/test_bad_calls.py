@@ -42,7 +42,7 @@ def train(model=None, tensor=X, loss=lambda model, x: -model.elbo(x).mean(), **s
 
 CALLS = {
     "Digits: grey up to 1": (lambda: digits(PIXELS // 255), ValueError, "x_train"),
-    "Digits: classes one-hot": (lambda: digits(y=F.one_hot(Y)), TypeError, "y_train"),
+    "Digits: classes one-hot": (lambda: digits(y=F.one_hot(Y)), ValueError, "y_train"),
     "Digits: another length": (lambda: digits(y=Y[:5]), ValueError, "x_train"),
     "mnist: name": (lambda: data.mnist("CIFAR10"), ValueError, "name"),
     "binarize: floats": (lambda: data.binarize(torch.rand(2, 4)), TypeError, "x"),

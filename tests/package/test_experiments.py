@@ -26,7 +26,9 @@ def changed(field: str, value: object) -> object:
         return UNUSED.get(field, 1)
     if isinstance(value, bool | dict):
         return value | {"more": 1} if isinstance(value, dict) else not value
-    return "classifier" if field == "objective" else value + ("x" if isinstance(value, str) else 1)
+    if field in ("model", "objective"):
+        return dict(model="Regressor", objective="classifier")[field]
+    return value + ("x" if isinstance(value, str) else 1)
 
 
 # ---- Keys

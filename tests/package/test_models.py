@@ -176,6 +176,8 @@ def test_a_condition_of_one_number_is_asked_for():
     assert model.elbo(X, torch.ones(5, 1)).shape == (5,)
     with pytest.raises(ValueError, match=r"\by\b"):
         model.encode(X)
+    with pytest.raises(RuntimeError, match="invalid for input"):  # one number for each image, not five
+        VAE(d_x=3, d_z=2, hidden=(4,), d_y=5).encode(X, torch.ones(5))
 
 
 def test_measuring_takes_so_many_at_a_time(small, monkeypatch):

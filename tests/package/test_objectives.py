@@ -138,6 +138,21 @@ def test_class_imbalance_is_the_kl_from_equal_shares(m2):
     mean = Categorical(Categorical(logits=m2.log_q_y(BITS)).probs.mean(0))
     expected = kl_divergence(mean, Categorical(torch.ones(3)))
     torch.testing.assert_close(losses.class_imbalance(m2, BITS), expected)
+    with torch.no_grad():
+        m2.classifier[-1].bias[0] = 1e4  # no image is left to the other classes
+    torch.testing.assert_close(losses.class_imbalance(m2, BITS), torch.tensor(3.0).log())
+
+
+def test_turns_need_an_even_number_of_steps(small):
+    row = EXPERIMENTS["m2_in_turn"].at(100)
+    model, n_unlabelled = M2(hidden=(16,)), len(small.x_train) - 100
+    for n_steps, batch_size in ((1, n_unlabelled), (2, n_unlabelled - 1)):
+        run = dataclasses.replace(row, batch_size=batch_size)
+        if n_steps == 2:
+            objectives.objective(run, model, small)
+        else:
+            with pytest.raises(ValueError, match="even number of steps"):
+                objectives.objective(run, model, small)
 
 
 # ---- The ablation's bounds

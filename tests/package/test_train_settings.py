@@ -61,6 +61,12 @@ def test_a_wrapped_model_is_taken_for_the_model_itself(tmp_path, wrap):
     assert checkpoints.read(checkpoints.save(tmp_path / "again", wrapped))[1]["model"] == "VAE"
 
 
+def test_a_models_own_part_called_module_is_no_wrapping():
+    model = torch.nn.Module()
+    model.module, model.extra = torch.nn.Linear(1, 1), torch.nn.Linear(1, 1)
+    assert checkpoints.unwrap(model) is model
+
+
 def test_another_default_dtype(tmp_path):
     torch.set_default_dtype(torch.float64)
     try:

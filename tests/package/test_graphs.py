@@ -114,8 +114,3 @@ def test_the_reading_of_a_graph_is_complete():
     edges = [("z", "x", "solid", ""), ("y", "x", "solid", ""), ("theta", "x", "solid", ""), ("N", "z", "dotted", "")]
     expected = dict(rankdir="TB", nodes=of_each, edges=Counter(edges), ranks=Counter())
     assert read(SOURCE["fig-cvae-model"]) == expected | dict(clusters={"cluster_A": ("", frozenset("Nxyz"))})
-
-
-def test_colours_do_not_count():
-    dot = SOURCE["fig-cvae-model"].replace('label="θ"', 'label="θ" color="#B84A00" penwidth=2')
-    assert read(dot) == read(SOURCE["fig-cvae-model"])

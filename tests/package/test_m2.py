@@ -8,12 +8,10 @@ import torch.nn.functional as F
 from torch.distributions import Normal, kl_divergence
 
 from vaecore import checkpoints, evaluate
-from vaecore.data import binarize
 from vaecore.distributions import Bernoulli, Gaussian
 from vaecore.losses import semi_supervised_loss
 from vaecore.m2 import M1M2, M2
 from vaecore.seeds import seeded
-from vaecore.splits import label_split, pixel_split
 from vaecore.train import fit
 from vaecore.vae import VAE, Regressor
 
@@ -105,26 +103,6 @@ def test_labels_name_what_pictures_alone_tell_apart():
     assert evaluate.classification_error(model, x_u, 1 - y_u) < 0.1
 
 
-def test_seeded_run_repeats(digits):
-    labelled, unlabelled = label_split(digits.y_train, 50, seed=0)
-    x_l, y_l = digits.x_train[labelled], digits.y_train[labelled]
-
-    def run():
-        model = small()
-
-        def loss(x):
-            return semi_supervised_loss(
-                model, binarize(x_l), y_l, binarize(x), n_labelled=50, n_unlabelled=len(unlabelled)
-            )
-
-        history = fit(model, loss, digits.x_train[unlabelled[:300]], epochs=2, seed=3)
-        return history.loss, [p.detach().clone() for p in model.parameters()]
-
-    (losses, weights), (losses_2, weights_2) = run(), run()
-    assert losses == losses_2 and losses[1] < losses[0]
-    assert all(torch.equal(a, b) for a, b in zip(weights, weights_2, strict=True))
-
-
 @torch.no_grad()
 def test_analogies_and_generate():
     model, x = small(), torch.rand(5, 784)
@@ -214,16 +192,6 @@ def test_completion_beats_the_regressor_where_pixels_move_together():
         without = regressor.log_likelihood(x, given).mean()
     assert abs(without + 4 * math.log(2)) < 0.1
     assert abs(evaluate.log_evidence(cvae, x, given, n_samples=200).mean() + math.log(2)) < 0.25
-
-
-def test_digits_are_completed_from_a_column(digits):
-    given, hidden = pixel_split("column")
-    x = binarize(digits.x_train[:64])
-    cvae = VAE(d_x=len(hidden), d_z=4, hidden=(32,), d_y=len(given))
-    assert cvae.elbo(x[:, hidden], x[:, given]).shape == (64,)
-    draws = cvae.generate(64, x[:, given]).mean
-    assert draws.shape == (64, 756)
-    assert evaluate.log_evidence(cvae, x[:, hidden], x[:, given], n_samples=3).shape == (64,)
 
 
 def test_checkpoints_hold_them(tmp_path):

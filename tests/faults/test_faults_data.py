@@ -7,6 +7,7 @@ import random
 import shutil
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from mirror import FILES, Mirror, archives, contents, write
@@ -22,6 +23,7 @@ def few(monkeypatch, tmp_path) -> dict[str, bytes]:
     """A set of 30 digits that passes for MNIST and KMNIST, so that a load takes no time."""
     monkeypatch.delenv("VAECORE_DATA", raising=False)
     monkeypatch.setenv("VAECORE_BUILD", "1")
+    monkeypatch.setattr("pooch.core.time", SimpleNamespace(sleep=lambda seconds: None))  # before a second try
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     sizes = dict(zip(FILES, (20, 20, 10, 10), strict=True))
     files = {}

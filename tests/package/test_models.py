@@ -128,6 +128,11 @@ def test_the_models_have_the_sizes_of_the_papers():
     assert M2().config == sizes
 
 
+def test_a_decoder_has_the_hidden_layers_from_the_latent_outwards():
+    for net in (VAE(3, 2, (7, 5)).decoder, Regressor(3, 2, (7, 5)).net):
+        assert [layer.out_features for layer in net if isinstance(layer, torch.nn.Linear)] == [5, 7, 3]
+
+
 @pytest.mark.parametrize("shape", [(), (3,), (2, 3), (4, 2, 3)])
 def test_sums_run_over_the_last_dimension(shape):
     """Against torch.distributions, with any number of dimensions in front."""
@@ -161,8 +166,10 @@ def test_any_number_of_images_is_drawn_or_encoded(small, m2):
 def test_a_condition_of_one_number_is_asked_for():
     model = VAE(d_x=3, d_z=2, hidden=(4,), d_y=1)
     assert model.elbo(X, torch.ones(5, 1)).shape == (5,)
-    with pytest.raises(ValueError, match=r"\by\b"):
+    with pytest.raises(ValueError, match="y must be given"):
         model.encode(X)
+    with pytest.raises(ValueError, match="y must be left out"):
+        VAE(d_x=3, d_z=2, hidden=(4,)).encode(X, torch.ones(5, 1))
     with pytest.raises(RuntimeError, match="invalid for input"):  # one number for each image, not five
         VAE(d_x=3, d_z=2, hidden=(4,), d_y=5).encode(X, torch.ones(5))
 

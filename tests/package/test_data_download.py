@@ -5,6 +5,7 @@ import logging
 import shutil
 import socket
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import pytest
 from mirror import FILES, HTML, Mirror, archives, contents, garments, write
@@ -30,6 +31,7 @@ def surroundings(tmp_path, monkeypatch):
 
     monkeypatch.setattr(socket, "getaddrinfo", only_here)
     monkeypatch.setattr(download, "TIMEOUT", 0.5)
+    monkeypatch.setattr("pooch.core.time", SimpleNamespace(sleep=lambda seconds: None))  # before a second try
 
 
 @pytest.fixture

@@ -76,16 +76,18 @@ def on(experiment: Experiment, digits: Digits) -> Experiment:
 def weights_of(experiment: Experiment, digits: Digits) -> nn.Module:
     """The experiment's model: from the bundled weights, from the address in $VAECORE_WEIGHTS, or else trained."""
     bundled = replace(experiment, data="MNIST")
-    path, problem = WEIGHTS / f"{bundled.stem()}.safetensors", "are not bundled"
+    path, device = WEIGHTS / f"{bundled.stem()}.safetensors", digits.x_train.device
+    fits = digits.name.startswith("MNIST")
+    if fits and path.exists():
+        return checkpoints.load(path, device)[0]
     known, address = card(bundled.name), os.environ.get("VAECORE_WEIGHTS")
-    if not path.exists() and "sha256" in known and address:
+    problem = "are not bundled" if fits else "are MNIST's"
+    if fits and "sha256" in known and address:
         try:
-            sums = f"sha256:{known['sha256']}"
-            path = fetch(f"{address.rstrip('/')}/{path.name}", sums, cache_folder("weights") / path.name)
+            known_hash, copy = f"sha256:{known['sha256']}", cache_folder("weights") / path.name
+            return checkpoints.load(fetch(f"{address.rstrip('/')}/{path.name}", known_hash, copy), device)[0]
         except (OSError, ValueError) as error:
             problem = f"could not be fetched ({error})"
-    if path.exists() and digits.name.startswith("MNIST"):
-        return checkpoints.load(path, digits.x_train.device)[0]
     if known:
         minutes = f"{math.ceil(known['seconds'] / 60)} minutes with {known['threads']} CPU thread(s)"
         log.warning(

@@ -1,5 +1,6 @@
 """The bundled weights: each reaches what its card says; without them they are fetched, or trained."""
 
+import dataclasses
 import hashlib
 import json
 
@@ -73,3 +74,9 @@ def test_the_warning_says_how_long_the_training_takes(left_behind, digits, caplo
     assert isinstance(runs.pretrained("m1-2d", digits), torch.nn.Identity)
     (message,) = caplog.messages
     assert "m1-2d are not bundled" in message and "5 minutes with 1 CPU thread" in message
+
+
+def test_other_data_do_not_get_the_weights_of_mnist(digits, monkeypatch, caplog):
+    monkeypatch.setattr(runs, "train", lambda *run: torch.nn.Identity())
+    assert isinstance(runs.pretrained("m1-2d", dataclasses.replace(digits, name="FashionMNIST")), torch.nn.Identity)
+    assert "are MNIST's" in caplog.text

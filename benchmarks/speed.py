@@ -96,10 +96,14 @@ def m1(images: Tensor, root: Path, quick: bool) -> dict:
         "pyro": partial(peers.pyro_m1, images),
         "pythae": partial(peers.pythae_m1, images),
         "ours_fp32": partial(ours, VAE(**M1), m1_loss, images, M1_BATCH, "fp32"),
+        "ours_bf16": partial(ours, VAE(**M1), m1_loss, images, M1_BATCH, "bf16"),
         "ours": partial(ours, VAE(**M1), m1_loss, images, M1_BATCH, "auto"),
     }
     rates = race(variants, 3_840 if quick else 12_800, 3 if quick else 11)
-    ratios = {f"vs_{name}": median_ratio(rates, "ours", name) for name in ("stock", "pyro", "pythae")}
+    ratios = {
+        f"vs_{name}": median_ratio(rates, "ours", name)
+        for name in ("stock", "pyro", "pythae", "ours_fp32", "ours_bf16")
+    }
     limits = dict(of_limit="products_fp32", of_bf16_limit="products_bf16")
     ratios |= {name: median_ratio(rates, "ours", limit) for name, limit in limits.items()}
     return ratios | dict(images_per_second=rates_of(rates))

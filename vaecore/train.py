@@ -203,11 +203,11 @@ def _save(path, model, optimizer, plan: Plan, precision: str, history: History, 
 def _resume(checkpoint, model, optimizer, plan: Plan, precision: str) -> tuple[History, str]:
     """The History so far and the precision. All settings are compared before anything in the model changes."""
     if checkpoint is None or not Path(checkpoint).exists():
-        return History(), pick_precision(precision, model)
+        return History(), pick_precision(precision, model, plan.batch_size)
     tensors, card = checkpoints.read(checkpoint)
     if "fit" not in card:
         raise ValueError(f"{checkpoint} holds weights but no run to go on with; choose another file.")
-    precision = card["fit"]["precision"] if precision == "auto" else pick_precision(precision, model)
+    precision = card["fit"]["precision"] if precision == "auto" else precision
     theirs = card["fit"] | dict(model=card["model"]) | card["config"]
     ours = asdict(plan) | dict(precision=precision, model=type(model).__name__) | getattr(model, "config", {})
     if plan.schedule == "constant" and plan.epochs > theirs["epochs"]:

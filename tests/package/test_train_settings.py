@@ -120,17 +120,31 @@ def test_half_of_the_cores(monkeypatch, variable, before, after):
 
 
 @pytest.mark.parametrize(
-    "name, width, native, expected",
+    "name, width, bf16, expected",
     [
-        ("auto", 256, True, "bf16"),
-        ("auto", 255, True, "fp32"),
-        ("auto", 256, False, "fp32"),
-        ("bf16", 2, False, "bf16"),
+        ("auto", 256, 0.5, "bf16"),
+        ("auto", 256, 0.9, "fp32"),  # no gain, or a machine's noise
+        ("auto", 256, 1.7, "fp32"),  # a CPU that has the instructions and is slower with them
+        ("auto", 255, 0.5, "fp32"),
+        ("bf16", 2, 1.7, "bf16"),
     ],
 )
-def test_the_precision_depends_on_the_cpu_and_the_layers(monkeypatch, name, width, native, expected):
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: dict(avx512_bf16=native))
-    assert devices.pick_precision(name, torch.nn.Linear(width, 300)) == expected
+def test_the_precision_is_the_faster_one_for_the_largest_layer(monkeypatch, name, width, bf16, expected):
+    monkeypatch.setattr(devices, "layer_seconds", lambda *shape: (1.0, bf16) if shape == (300, width, 64) else None)
+    assert devices.pick_precision(name, torch.nn.Linear(width, 300), batch_size=64) == expected
+
+
+def test_a_layer_is_timed_whatever_torch_has_by_default(monkeypatch):
+    """Once for each shape, without a draw from the caller's random numbers."""
+    state, default = torch.get_rng_state(), torch.get_default_dtype()
+    try:
+        torch.set_default_dtype(torch.float64)
+        with torch.device("meta"):
+            seconds = devices.layer_seconds(300, 256, 2)
+    finally:
+        torch.set_default_dtype(default)
+    assert min(seconds) > 0 and devices.layer_seconds(300, 256, 2) is seconds
+    assert torch.equal(torch.get_rng_state(), state)
 
 
 def test_seeding_the_cpu_leaves_other_devices_alone(monkeypatch):

@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -128,6 +129,19 @@ def browser():
         browser = chromium.launch(playwright)
         yield browser
         browser.close()
+
+
+@pytest.fixture
+def colab() -> Path:
+    """Return the Python of an environment with what Colab has, at Colab's versions, and nothing of the book."""
+    folder, uv = ROOT / "_build" / "colab", Path(sys.executable).with_name("uv")
+    python = folder / "bin" / "python"
+    if not python.exists():
+        asking = os.environ | {"PYENV_VERSION": "3.13"}  # pyenv's python3.13 runs only if it is chosen
+        subprocess.run([uv, "venv", "--quiet", "--clear", "--python", "3.13", folder], env=asking, check=True)
+    lock = ROOT / "tests" / "colab.txt"  # `sync` removes what a test before has added
+    subprocess.run([uv, "pip", "sync", "--quiet", "--python", python, "--require-hashes", lock], check=True)
+    return python
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):

@@ -1,5 +1,6 @@
 # @title Set-up: run this cell first. It brings the book's code, and installs what is missing here.
 import base64
+import contextlib
 import importlib.metadata
 import importlib.util
 import io
@@ -56,16 +57,24 @@ def holds(folder, wheel):
 
 
 def unpack(wheel):
-    """Unpack the wheel into the user's cache, whole or not at all, and return the folder."""
+    """Unpack the wheel into the user's cache or, if it cannot be written, a temporary folder; return the folder."""
     version = re.search(r"^Version: (.+)$", inside(wheel, "/METADATA"), re.MULTILINE).group(1)
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "vaecore", "code")
-    if not holds(cache / version, wheel):
-        cache.mkdir(parents=True, exist_ok=True)
-        half = tempfile.mkdtemp(dir=cache)
+    caches = [os.path.expanduser(cache) for cache in (os.environ.get("XDG_CACHE_HOME", ""), "~/.cache")]
+    for cache in filter(os.path.isabs, caches):  # a relative one would lie in the reader's working folder
+        with contextlib.suppress(OSError):
+            return unpack_into(Path(cache, "vaecore", "code", version), wheel)
+    return unpack_into(Path(tempfile.mkdtemp(), version), wheel)
+
+
+def unpack_into(folder, wheel):
+    """Unpack the wheel, whole or not at all, unless its code is there; return the folder."""
+    if not holds(folder, wheel):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        half = tempfile.mkdtemp(dir=folder.parent)
         wheel.extractall(half)
-        shutil.rmtree(cache / version, ignore_errors=True)
-        os.replace(half, cache / version)
-    return cache / version
+        shutil.rmtree(folder, ignore_errors=True)
+        os.replace(half, folder)
+    return folder
 
 
 def bring(packed, weights, imported=()):

@@ -17,16 +17,20 @@ from site_pages import ROOT, run_driver
 from test_build import book, write  # noqa: F401, a fixture
 from test_notebooks import PAGES
 
+from tools.code_wheel import pins
 from vaecore import data
 
 QUICK = ("02_kl", "index" if whole_mnist() else "03_reparameterization")  # run at every change; the others are slow
+ADDED = {"graphviz-pure", "jaxtyping", "wadler-lindig"}  # by the first cell in Colab; jaxtyping needs the last
 RUN = """
 import sys, nbformat
 from nbclient import NotebookClient
 notebook = nbformat.read(sys.argv[1], 4)
 NotebookClient(notebook, timeout=1200, kernel_name="python3").execute()
-print(notebook.cells[-1].outputs[0].text)
+nbformat.write(notebook, sys.argv[1])
 """
+IN_COLAB = """import sys, types
+sys.modules["google.colab"] = types.ModuleType("google.colab")"""  # as a kernel of Colab's has it from the start
 
 
 def carried(notebook):
@@ -61,7 +65,8 @@ try:
 except ConnectionError as error:
     print(error)
 """
-    environment = surroundings(tmp_path) | {"VAECORE_MIRROR": "http://127.0.0.1:9"}
+    nobody = "http://127.0.0.1:9"
+    environment = surroundings(tmp_path, VAECORE_MIRROR=nobody, http_proxy=nobody, https_proxy=nobody)
     said = subprocess.check_output([sys.executable, "-c", ask], cwd=tmp_path, env=environment, text=True)
     facts, sentence = said.splitlines()
     assert facts.split() == [str(tmp_path / "vaecore" / "__init__.py"), "True", "True"]
@@ -102,27 +107,11 @@ def test_a_published_book_offers_colab_and_its_weights(book):  # noqa: F811
     assert {path.name: path.read_bytes() for path in (one / "weights").iterdir()} == weights
 
 
-def surroundings(home):
-    """Return the environment variables of a new user whom nothing but this machine answers."""
+def surroundings(home, **more):
+    """Return the environment variables of a new user."""
     ours = ("VAECORE_", "PYTHON", "JUPYTER", "IPYTHON", "XDG_", "VIRTUAL_ENV", "MPL")
     others = {key: value for key, value in os.environ.items() if not key.startswith(ours)}
-    nobody = "http://127.0.0.1:9"
-    proxies = dict(http_proxy=nobody, https_proxy=nobody, HTTP_PROXY=nobody, HTTPS_PROXY=nobody)
-    return others | proxies | dict(HOME=str(home), no_proxy="127.0.0.1", NO_PROXY="127.0.0.1")
-
-
-@pytest.fixture(scope="module")
-def bare_python(tmp_path_factory):
-    """An environment that borrows this one's packages, but not vaecore: an editable install needs more than a path."""
-    folder = tmp_path_factory.mktemp("bare")
-    uv = Path(sys.executable).with_name("uv")
-    subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, folder / "venv"], check=True)
-    (site,) = (folder / "venv" / "lib").glob("python*/site-packages")
-    site.joinpath("borrowed.pth").write_text("\n".join(path for path in sys.path if path.endswith("-packages")))
-    python = folder / "venv" / "bin" / "python"
-    tried = subprocess.run([python, "-c", "import torch, vaecore"], cwd=folder, capture_output=True, text=True)
-    assert "No module named 'vaecore'" in tried.stderr
-    return python
+    return others | dict(HOME=str(home)) | more
 
 
 def downloaded_mnist() -> Path | None:
@@ -145,19 +134,62 @@ def server():
     mirror.close()
 
 
+def installed(python):
+    """Return what is installed there, as lines `name==version`."""
+    freeze = [Path(sys.executable).with_name("uv"), "pip", "freeze", "--python", python]
+    return set(subprocess.check_output(freeze, text=True).splitlines())
+
+
+def run(python, notebook, folder, **variables):
+    """Run a notebook as a new user of Colab, in an empty folder; return it with its outputs."""
+    file, empty, home = (folder / name for name in ("notebook.ipynb", "empty", "home"))
+    empty.mkdir()
+    home.mkdir()
+    notebook.cells.insert(0, nbformat.v4.new_code_cell(IN_COLAB))
+    notebook.cells.append(nbformat.v4.new_code_cell("import vaecore\nprint(vaecore.__file__)"))
+    nbformat.write(notebook, file)
+    environment = surroundings(home, **variables)
+    ran = subprocess.run([python, "-c", RUN, file], cwd=empty, env=environment, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr[-3000:]
+    notebook = nbformat.read(file, 4)
+    assert notebook.cells[-1].outputs[0].text.startswith(str(home / ".cache" / "vaecore" / "code"))
+    assert list(empty.iterdir()) == []
+    return notebook
+
+
+def outputs(notebook):
+    return [output for cell in notebook.cells for output in cell.get("outputs", [])]
+
+
+def complaints(notebook):
+    """Return what its cells wrote to stderr."""
+    return [output.text for output in outputs(notebook) if output.get("name") == "stderr"]
+
+
+def explorers(notebook):
+    """Return how many explorers it shows as HTML, which needs no kernel."""
+    return sum("vae-explorer" in output.get("data", {}).get("text/html", "") for output in outputs(notebook))
+
+
 @pytest.mark.parametrize("name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in PAGES])
-def test_it_runs_where_nothing_of_the_book_is(name, site, bare_python, server, tmp_path):
+def test_it_runs_whole_in_colab(name, site, colab, server, tmp_path):
+    """Nothing that Colab has is replaced, so no restart is needed; no cell warns; explorers are HTML."""
     notebook = nbformat.read(site / "notebooks" / f"{name}.ipynb", 4)
     if any("mnist(" in cell.source for cell in notebook.cells[1:]) and not server.has_mnist:
         remedy = "set $VAECORE_DATA to a folder that has it, or run again with network"
         pytest.fail(f"This notebook wants all of MNIST, which this machine does not have; {remedy}.", pytrace=False)
-    notebook.cells.append(nbformat.v4.new_code_cell("import vaecore\nprint(vaecore.__file__)"))
-    nbformat.write(notebook, tmp_path / "notebook.ipynb")
-    empty, home = tmp_path / "empty", tmp_path / "home"
-    empty.mkdir()
-    home.mkdir()
-    environment = surroundings(home) | dict(VAECORE_MIRROR=server.address, VAECORE_WEIGHTS=f"{server.address}weights")
-    command = [bare_python, "-c", RUN, tmp_path / "notebook.ipynb"]
-    ran = subprocess.run(command, cwd=empty, env=environment, capture_output=True, text=True)
-    assert ran.returncode == 0, ran.stderr[-3000:]
-    assert ran.stdout.startswith(str(home / ".cache" / "vaecore" / "code"))
+    before = installed(colab)
+    ran = run(colab, notebook, tmp_path, VAECORE_MIRROR=server.address, VAECORE_WEIGHTS=f"{server.address}weights")
+    pinned = {pin for pin in pins((ROOT / "requirements.txt").read_text()).split() if pin.split("==")[0] in ADDED}
+    assert installed(colab) == before | pinned and len(pinned) == len(ADDED)
+    assert complaints(ran) == []
+    assert explorers(ran) == PAGES[name].count("Explorer(")
+
+
+@pytest.mark.slow
+def test_without_trained_weights_it_trains(site, colab, tmp_path):
+    """As a notebook of a book that is not published does; here on the bundled digits, which takes less time."""
+    notebook = nbformat.read(site / "notebooks" / "index.ipynb", 4)
+    ran = run(colab, notebook, tmp_path, VAECORE_DATA=str(data.BUNDLED))
+    (said,) = complaints(ran)
+    assert "m1-2d" in said and explorers(ran) == 1

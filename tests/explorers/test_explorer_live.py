@@ -1,13 +1,14 @@
 """Explorers with a kernel, in a real browser: values go both ways, in JupyterLab and in the classic notebook."""
 
-import subprocess
-import sys
-from pathlib import Path
+import base64
 
 import jupyter_host
 import pytest
 import torch
+from conftest import ROOT
 from jupyter_host import PIXELS, SLIDERS, pixels, press, wait_for_sliders
+
+from tools.code_wheel import code_wheel
 
 CELLS = (
     jupyter_host.EXPLORER,
@@ -134,30 +135,21 @@ def answers_python(lab) -> None:
         lab.wait_for(f"max({values})", "3.0")
 
 
-# --- ipywidgets 7.7, Colab's line, in a second environment and the classic notebook of that time -------------------
+# --- ipywidgets 7.7, which Colab has, in the classic notebook of that time ------------------------------------------
 
 CLASSIC = (jupyter_host.EXPLORER, "explorer", "LatentExplorer(model, digits, live=False)")
 
 
-@pytest.fixture
-def python7(tmp_path) -> Path:
-    """The Python of a second environment: its own Jupyter in front of this one's torch."""
-    folder, uv = tmp_path / "ipywidgets7", Path(sys.executable).with_name("uv")
-    python, lock = folder / "bin" / "python", Path(__file__).parents[1] / "ipywidgets7.txt"
-    subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, folder], check=True)
-    install = [uv, "pip", "install", "--quiet", "--python", python, "--require-hashes", "-r", lock]
-    subprocess.run(install, check=True)
-    (site,) = folder.glob("lib/python*/site-packages")
-    ours = [place for place in sys.path if place.endswith("-packages")]
-    lines = (f"import site; site.addsitedir({place!r})\n" for place in ours)  # behind its own packages
-    (site / "torch_of_the_first.pth").write_text("".join(lines))
-    return python
+def set_up() -> str:
+    """The first cell of a notebook, which adds what Colab lacks."""
+    packed = base64.b64encode(code_wheel(ROOT)).decode()
+    return f'{(ROOT / "tools" / "first_cell.py").read_text()}\n\nbring(weights="", packed="{packed}")'
 
 
 @pytest.mark.slow
-def test_in_the_classic_notebook(browser, python7, tmp_path, decoded):
+def test_in_the_classic_notebook(browser, colab, tmp_path, decoded):
     """Whose style has a root of 10 px, so that whatever is measured in rem shrinks."""
-    with jupyter_host.in_classic(browser, python7, tmp_path, *CLASSIC) as classic:
+    with jupyter_host.in_classic(browser, colab, tmp_path, set_up(), *CLASSIC) as classic:
         classic.wait_until("() => document.querySelectorAll('.vae-live[data-ready]').length === 3")
         assert classic.run("print(ipywidgets.__version__)") == "7.7.1"
         goes_both_ways(classic, decoded)

@@ -5,7 +5,9 @@ import base64
 import importlib
 import io
 import os
+import pwd
 import sys
+import tempfile
 import zipfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -107,6 +109,35 @@ def test_missing_code_is_unpacked_once_and_mended(world):
     source.write_text("WHO = 'damaged'")
     cell.bring(packed=packed(), weights="")
     assert source.read_text() == "WHO = 'carried'\n" and len(list(world.unpacked.parent.iterdir())) == 1
+
+
+@pytest.mark.parametrize(
+    "cache, home, used",  # $XDG_CACHE_HOME, $HOME, and where the code lies; in HERE/file, a file, it cannot
+    [
+        ("", "HERE/home", "home/.cache"),
+        ("~/mine", "HERE/home", "home/mine"),
+        ("mine", "HERE/home", "home/.cache"),
+        ("HERE/file/mine", "HERE/home", "home/.cache"),
+        ("HERE/file/mine", "HERE/file/home", "temporary"),
+        ("", None, "temporary"),
+    ],
+)
+def test_the_code_lies_where_it_can_and_never_in_the_working_folder(world, monkeypatch, tmp_path, cache, home, used):
+    (tmp_path / "file").touch()
+    for folder in ("working", "temporary"):
+        (tmp_path / folder).mkdir()
+    monkeypatch.chdir(tmp_path / "working")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    monkeypatch.setenv("XDG_CACHE_HOME", cache.replace("HERE", str(tmp_path)))
+    if home:
+        monkeypatch.setenv("HOME", home.replace("HERE", str(tmp_path)))
+    else:  # nor is the user known by name
+        monkeypatch.delenv("HOME")
+        monkeypatch.setattr(pwd, "getpwuid", {}.__getitem__)
+    cell.bring(packed=packed(), weights="")
+    found = importlib.import_module("vaecore")
+    assert found.WHO == "carried" and Path(found.__file__).is_relative_to(tmp_path / used)
+    assert list((tmp_path / "working").iterdir()) == []
 
 
 @pytest.mark.parametrize("installed, used", [("WHO = 'carried'\n", False), ("WHO = 'another build'\n", True)])

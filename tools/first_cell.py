@@ -41,7 +41,8 @@ def add_what_is_missing(wheel, imported):
     with tempfile.TemporaryDirectory() as folder:
         constraints = Path(folder, "constraints.txt")
         constraints.write_text("\n".join(pins))
-        command = [sys.executable, "-m", "pip", "install", "--quiet", "--constraint", str(constraints), *missing]
+        quiet = ["--quiet", "--disable-pip-version-check", "--root-user-action=ignore"]  # nothing for readers to mend
+        command = [sys.executable, "-m", "pip", "install", *quiet, "--constraint", str(constraints), *missing]
         if subprocess.run(command).returncode:
             raise RuntimeError(
                 f"This notebook needs {', '.join(missing)}, which pip could not install; connect to the network "
@@ -63,7 +64,7 @@ def unpack(wheel):
     for cache in filter(os.path.isabs, caches):  # a relative one would lie in the reader's working folder
         with contextlib.suppress(OSError):
             return unpack_into(Path(cache, "vaecore", "code", version), wheel)
-    return unpack_into(Path(tempfile.mkdtemp(), version), wheel)
+    return unpack_into(Path(tempfile.mkdtemp(prefix="vaecore-"), version), wheel)
 
 
 def unpack_into(folder, wheel):

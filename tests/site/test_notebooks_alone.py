@@ -19,6 +19,7 @@ from test_notebooks import PAGES
 
 from tools.code_wheel import pins
 from vaecore import data
+from vaecore.download import cache_folder
 
 QUICK = ("02_kl", "index" if whole_mnist() else "03_reparameterization")  # run at every change; the others are slow
 ADDED = {"graphviz-pure", "jaxtyping", "wadler-lindig"}  # by the first cell in Colab; jaxtyping needs the last
@@ -118,8 +119,7 @@ def downloaded_mnist() -> Path | None:
     """Return the user's cache, filled where it was empty; None without network."""
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("VAECORE_DATA", raising=False)
-        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "vaecore")
-        return cache if data.mnist().is_full else None
+        return cache_folder() if data.mnist().is_full else None
 
 
 @pytest.fixture(scope="module")

@@ -5,8 +5,10 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from beartype import BeartypeConf, FrozenDict, beartype
+from jaxtyping import Int, Real
 
-NUMBERS = FrozenDict({int: int | np.integer | torch.Tensor, float: float | int | np.number | torch.Tensor})
+WHOLE, REAL = int | np.integer | Int[torch.Tensor, ""], np.floating | Real[torch.Tensor, ""]
+NUMBERS = FrozenDict({int: WHOLE, float: float | WHOLE | REAL})
 
 
 def check(function: Callable) -> Callable:

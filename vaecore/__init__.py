@@ -8,12 +8,14 @@ import numpy as np
 import torch
 from beartype import BeartypeConf, FrozenDict
 from beartype.claw import beartype_packages
+from jaxtyping import Int, Real
 
 CHECKED = (
-    "checkpoints data devices diagrams download evaluate experiments explorer figures objectives records runs"
+    "checkpoints data devices diagrams download evaluate experiments explorer figures idx objectives records runs"
     " seeds splits train"
 )
-numbers = FrozenDict({int: int | np.integer | torch.Tensor, float: float | int | np.number | torch.Tensor})
+whole, real = int | np.integer | Int[torch.Tensor, ""], np.floating | Real[torch.Tensor, ""]
+numbers = FrozenDict({int: whole, float: float | whole | real})
 beartype_packages(
     [f"{__name__}.{name}" for name in CHECKED.split()],
     conf=BeartypeConf(violation_type=TypeError, hint_overrides=numbers),

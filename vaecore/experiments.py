@@ -51,7 +51,8 @@ class Experiment:
 
     def at(self, labels: int | None = None, draw: int = 0) -> "Experiment":
         """The same with another draw and, if it uses labels without a fixed number, that many."""
-        return replace(self, labels=labels if self.is_labelled and self.labels is None else self.labels, draw=draw)
+        labels = labels if self.is_labelled and self.labels is None else self.labels
+        return replace(self, labels=None if labels is None else int(labels), draw=int(draw))
 
     @property
     def is_labelled(self) -> bool:

@@ -1,6 +1,7 @@
 """M2, where the class y is a latent that is known for some images; and M1+M2, an M2 on the features of a frozen VAE."""
 
 import math
+from operator import index
 from typing import Any
 
 import torch
@@ -54,7 +55,7 @@ class M2(nn.Module):
         super().__init__()
         if likelihood not in LIKELIHOODS:
             raise ValueError(f"likelihood must be one of {', '.join(LIKELIHOODS)}; got {likelihood!r}.")
-        d_x, d_z, n_classes, hidden = int(d_x), int(d_z), int(n_classes), [int(units) for units in hidden]
+        d_x, d_z, n_classes, hidden = index(d_x), index(d_z), index(n_classes), [index(units) for units in hidden]
         self.d_x, self.d_z, self.n_classes, self.likelihood = d_x, d_z, n_classes, likelihood
         self.config = dict(d_x=d_x, d_z=d_z, hidden=hidden, n_classes=n_classes)
         self.config |= dict(likelihood=likelihood, activation=activation)

@@ -18,7 +18,7 @@ def pixel_split(name: str, shape: tuple[int, int] = SHAPE) -> tuple[Int64[Tensor
     one quadrant: "upper left", "upper right", "lower left", "lower right".
     """
     n_rows, n_columns = shape
-    row, column = torch.meshgrid(torch.arange(n_rows), torch.arange(n_columns), indexing="ij")
+    row, column = torch.meshgrid(*(torch.arange(n, device="cpu") for n in shape), indexing="ij")
     upper, left = row < n_rows // 2, column < n_columns // 2
     masks = {
         "column": column == (n_columns - 1) // 2,
@@ -48,17 +48,17 @@ def label_split(y: Shaped[Tensor, "N *_"], n_labelled: int, seed: int) -> tuple[
     y (N,) holds the classes. Raises ValueError if n_labelled is no multiple of the classes, or a class has too few.
     """
     check_classes(y, math.inf)
-    classes = y.unique().tolist()
+    classes, n_labelled = y.unique().tolist(), int(n_labelled)
     per_class, rest = divmod(n_labelled, max(1, len(classes)))
     if per_class < 1 or rest:
         raise ValueError(f"n_labelled must be a multiple of the {len(classes)} classes; got {n_labelled}.")
     generator = torch.Generator().manual_seed(int(seed))  # on the CPU, so that a seed means the same on every device
-    labelled = torch.zeros(len(y), dtype=torch.bool)
+    labelled = torch.zeros(len(y), dtype=torch.bool, device="cpu")
     for c in classes:
         rows = (y == c).nonzero()[:, 0].cpu()
         if len(rows) < per_class:
             raise ValueError(f"n_labelled={n_labelled} needs {per_class} of each class; class {c} has {len(rows)}.")
-        labelled[rows[torch.randperm(len(rows), generator=generator)[:per_class]]] = True
+        labelled[rows[torch.randperm(len(rows), generator=generator, device="cpu")[:per_class]]] = True
     return labelled.nonzero()[:, 0].to(y.device), (~labelled).nonzero()[:, 0].to(y.device)
 
 

@@ -1,6 +1,7 @@
 """The variational autoencoder: M1 when it is given x alone, a conditional VAE when it is given y as well."""
 
 from itertools import pairwise
+from operator import index
 
 import torch
 import torch.nn.functional as F
@@ -42,7 +43,7 @@ class VAE(nn.Module):
         activation: str = "tanh",
     ) -> None:
         super().__init__()
-        d_x, d_z, d_y, hidden = int(d_x), int(d_z), int(d_y), [int(units) for units in hidden]
+        d_x, d_z, d_y, hidden = index(d_x), index(d_z), index(d_y), [index(units) for units in hidden]
         self.d_x, self.d_z, self.d_y = d_x, d_z, d_y
         self.config = dict(d_x=d_x, d_z=d_z, hidden=hidden, d_y=d_y, activation=activation)
         self.encoder = mlp(d_x + d_y, hidden, 2 * d_z, activation)
@@ -92,7 +93,7 @@ class Regressor(nn.Module):
         self, d_x: int, d_y: int, hidden: tuple[int, ...] | list[int] = (500, 500), activation: str = "tanh"
     ) -> None:
         super().__init__()
-        d_x, d_y, hidden = int(d_x), int(d_y), [int(units) for units in hidden]
+        d_x, d_y, hidden = index(d_x), index(d_y), [index(units) for units in hidden]
         self.d_x, self.d_y = d_x, d_y
         self.config = dict(d_x=d_x, d_y=d_y, hidden=hidden, activation=activation)
         self.net = mlp(d_y, hidden[::-1], d_x, activation)

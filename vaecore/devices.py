@@ -14,6 +14,11 @@ from torch import nn
 PRECISIONS = ("auto", "fp32", "bf16")
 
 
+def under_torchrun() -> bool:
+    """Whether torchrun started this process; RANK and WORLD_SIZE do not say so, since batch systems set them too."""
+    return "TORCHELASTIC_RUN_ID" in os.environ
+
+
 def pick_device(name: str = "auto") -> torch.device:
     """Return the named device ("cpu", "cuda", "cuda:1", "mps") or, for "auto", the best one here.
 
@@ -21,7 +26,7 @@ def pick_device(name: str = "auto") -> torch.device:
     """
     if name == "auto":
         if torch.cuda.is_available():
-            return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))  # set by torchrun
+            return torch.device("cuda", int(os.environ["LOCAL_RANK"]) if under_torchrun() else 0)
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
         device = torch.device(name)
@@ -50,6 +55,7 @@ def pick_precision(name: str, model: nn.Module, batch_size: int = 128) -> str:
 
 
 @functools.cache
+@torch.enable_grad()
 def layer_seconds(d_out: int, d_in: int, batch_size: int) -> tuple[float, float]:
     """The seconds that a layer takes, forwards and backwards, in fp32 and in bf16: each the best of five.
 
@@ -74,6 +80,11 @@ def layer_seconds(d_out: int, d_in: int, batch_size: int) -> tuple[float, float]
     return min(fp32 for fp32, _ in pairs), min(bf16 for _, bf16 in pairs)
 
 
+def n_cores() -> int:
+    """How many cores this process may use; a batch system, or a container, may give it a few of the machine's."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def use_half_the_cores() -> int:
     """Let torch use at most half of the cores, for a notebook next to other programs; return the number of threads.
 
@@ -81,7 +92,7 @@ def use_half_the_cores() -> int:
     $OMP_NUM_THREADS, where set, decides instead.
     """
     if "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(min(torch.get_num_threads(), max(1, (os.cpu_count() or 1) // 2)))
+        torch.set_num_threads(min(torch.get_num_threads(), max(1, n_cores() // 2)))
     return torch.get_num_threads()
 
 

@@ -7,17 +7,22 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from .devices import under_torchrun
 from .seeds import reseed
 
 
 def count() -> int:
-    """How many processes train together."""
-    return int(os.environ.get("WORLD_SIZE", 1))
+    """How many processes train together: those of torchrun, or of the group that the caller has initialised."""
+    if distributed.is_available() and distributed.is_initialized():
+        return distributed.get_world_size()
+    return int(os.environ["WORLD_SIZE"]) if under_torchrun() else 1
 
 
 def is_first() -> bool:
     """True in the process that writes files."""
-    return int(os.environ.get("RANK", 0)) == 0
+    if distributed.is_available() and distributed.is_initialized():
+        return distributed.get_rank() == 0
+    return not under_torchrun() or int(os.environ["RANK"]) == 0
 
 
 class SharedLoss(nn.Module):

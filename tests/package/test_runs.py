@@ -73,7 +73,8 @@ def test_a_stopped_run_goes_on(name, save, small, monkeypatch):
 def test_of_several_processes_the_first_writes(small, monkeypatch):
     row = EXPERIMENTS["m1_fp32"]
     runs.train(row, small)  # so that no training is left to share
-    monkeypatch.setenv("RANK", "1")
+    for variable, value in dict(TORCHELASTIC_RUN_ID="none", WORLD_SIZE="1", RANK="1").items():
+        monkeypatch.setenv(variable, value)
     assert not runs.run(row, "cpu").exists()
 
 

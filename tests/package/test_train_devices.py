@@ -66,7 +66,9 @@ def test_two_processes_take_the_steps_of_one(tmp_path):
     alone, shared = tmp_path / "alone", tmp_path / "shared"
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        group = dict(WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(free.getsockname()[1]))
+        group = dict(
+            TORCHELASTIC_RUN_ID="none", WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(free.getsockname()[1])
+        )
     running = [(alone, {}), *((shared, group | dict(RANK=rank)) for rank in "01")]
     running = [processes.Process(target=train_a_share, args=(folder,), kwargs=more) for folder, more in running]
     for folder in (alone, shared):
@@ -95,6 +97,7 @@ def test_two_processes_of_torchrun_resume_exactly(tmp_path):
 
 
 def test_a_batch_that_cannot_be_shared_is_refused(monkeypatch):
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
     monkeypatch.setenv("WORLD_SIZE", "2")
     x = torch.ones(5, 20)
     model = VAE(d_x=20, d_z=2, hidden=(4,))

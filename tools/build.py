@@ -18,7 +18,8 @@ from pathlib import Path
 from vaecore.files import write_whole
 
 ROOT = Path(__file__).resolve().parents[1]
-THREADS = max(1, (os.cpu_count() or 1) // 2)  # of each chapter: two run at a time; more threads than cores crawl
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+THREADS = max(1, CORES // 2)  # of each chapter: two run at a time; more threads than cores crawl
 SKIP = {"__pycache__", ".ipynb_checkpoints", ".DS_Store"}
 
 
@@ -60,8 +61,9 @@ def machine():
 
 def data():
     """Find MNIST (a download shows its bar here, in the terminal); return its description and the hash of its bytes."""
-    from vaecore import data
+    from vaecore import data, download
 
+    os.environ["XDG_CACHE_HOME"] = str(download.cache_folder().parent)  # one for all chapters, even a temporary one
     try:
         digits = data.mnist()
     except (OSError, ValueError) as error:
@@ -170,7 +172,7 @@ def main():
     options = parser.parse_args()
     if os.environ.get("VAECORE_DATA"):  # chapters run in another folder than the terminal's
         os.environ["VAECORE_DATA"] = str(Path(os.environ["VAECORE_DATA"]).expanduser().absolute())
-    out = options.out.absolute()
+    out = options.out.expanduser().absolute()  # a shell leaves the ~ of --out=~/book as it is
     (out / "_build").mkdir(parents=True, exist_ok=True)
     with open(out / "_build" / ".lock", "w") as lock:
         try:

@@ -1,6 +1,7 @@
 """Checks for mistakes that torch does not report. Errors name the argument, what was expected and what was given."""
 
 import math
+import warnings
 
 import torch
 from torch import Tensor
@@ -24,6 +25,13 @@ def check_unit_interval(x: Tensor, name: str = "x") -> None:
         low, high = (value.item() for value in x.detach().aminmax())
         if not (low >= 0 and high <= 1):
             raise ValueError(f"{name} must lie in [0, 1] (see data.binarize); got values from {low:g} to {high:g}.")
+
+
+def warn_of_few_greys(x: Tensor, name: str = "x") -> None:
+    """Warn of uint8 pixels none of which is above 127, as of bits, or of greys from 0 to 16: nearly all paper."""
+    if x.device.type == "cpu" and x.numel() > 0 and 0 < (top := x.max().item()) < 128:
+        text = f"{name} should hold grey values from 0 to 255; the largest is {top}: scale them first."
+        warnings.warn(text, stacklevel=3)
 
 
 def check_classes(y: Tensor, n_classes: float, name: str = "y") -> None:

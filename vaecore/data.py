@@ -3,7 +3,8 @@
 Where `mnist` looks, first that works:
 
 1. `root`, or else `$VAECORE_DATA`: a folder in torchvision's layout, `<root>/MNIST/raw/train-images-idx3-ubyte` and
-   so on, plain or .gz. A file missing or damaged there is an error; nothing else is tried instead.
+   so on, plain or .gz. MNIST itself, which is known by its checksums, may also lie in `<root>/MNIST`, `<root>/raw` or
+   `root`. A file missing or damaged there is an error; nothing else is tried instead.
 2. The user's cache, `$XDG_CACHE_HOME/vaecore` or `~/.cache/vaecore`, in the same layout, filled by download:
    from `$VAECORE_MIRROR` first (an address with the .gz files right under it, or under `MNIST/raw/` as where a
    torchvision folder is served), then from the public mirrors.
@@ -11,13 +12,10 @@ Where `mnist` looks, first that works:
    that a notebook carries has none.)
 """
 
-import gzip
 import hashlib
 import logging
 import math
 import os
-import struct
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,8 +25,10 @@ import torch
 from jaxtyping import Float, Shaped, UInt8
 from torch import Tensor
 
-from .checks import check_at_least, check_classes
+from . import idx
+from .checks import check_at_least, check_classes, warn_of_few_greys
 from .download import cache_folder, fetch
+from .files import contents_of
 
 NAMES = ("MNIST", "FashionMNIST", "KMNIST")
 SHA256 = {  # of the uncompressed contents
@@ -128,11 +128,15 @@ def mnist(name: str = "MNIST", root: str | Path | None = None, device: str | tor
     if name not in MIRRORS:
         raise ValueError(f"name must be one of {', '.join(MIRRORS)}; got {name!r}.")
     if root := root or os.environ.get("VAECORE_DATA"):
+        root = Path(os.path.expanduser(root)).absolute()
+        places = [root / name / "raw", root / name, root / "raw", root]
+        found = (place for place in places if name == "MNIST" and idx.find(place, FILES[0]))
+        folder = next(found, places[0])
         remedy = "put a good copy there, or leave out root and unset $VAECORE_DATA to have it downloaded"
-        return _load(Path(root).expanduser() / name / "raw", name, device, remedy)
+        return _load(folder, name, device, remedy)
     folder = cache_folder(name, "raw")
     try:
-        if not all(_find(folder, file) for file in FILES):
+        if not all(idx.find(folder, file) for file in FILES):
             _download(name, folder)
     except ConnectionError as error:
         if name != "MNIST" or not BUNDLED.is_dir():
@@ -145,7 +149,7 @@ def mnist(name: str = "MNIST", root: str | Path | None = None, device: str | tor
             "8,000 to train on and 2,000 to test on."
         )
         return _load(BUNDLED / name / "raw", name, device, "install vaecore again")
-    return _load(folder, name, device, "delete it and run again")
+    return _load(folder, name, device, "move it away and run again, to have it downloaded")
 
 
 def fingerprint(digits: Digits) -> str:
@@ -160,6 +164,7 @@ def binarize(x: Shaped[Tensor, "*B D"]) -> Float[Tensor, "*B D"]:
     """uint8 pixels as floats of 0 or 1: each is 1 with probability x / 255 exactly, drawn again at each call."""
     if x.dtype != torch.uint8:  # pixels in [0, 1] would all become 1 or 0
         raise TypeError(f"x must be a uint8 Tensor of pixels from 0 to 255; got {x.dtype}.")
+    warn_of_few_greys(x)
     return (x > torch.randint_like(x, 255)).float()  # of the 255 values 0 to 254, x lie below x
 
 
@@ -169,7 +174,7 @@ def batches(batch_size: int, *tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
     if len({len(tensor) for tensor in tensors}) != 1:
         raise ValueError(f"tensors must have one length; got {', '.join(str(len(t)) for t in tensors) or 'no tensor'}.")
     order = torch.randperm(len(tensors[0]), device=tensors[0].device)
-    for rows in order.split(batch_size):
+    for rows in order.split(int(batch_size)):
         # on uint8 many times faster than tensor[rows]
         yield tuple(tensor.index_select(0, rows) for tensor in tensors)
 
@@ -179,12 +184,12 @@ def _load(folder: Path, name: str, device: str | torch.device, remedy: str) -> D
     arrays: list[np.ndarray] = []
     known = [SHA256, BUNDLED_SHA256]
     for file in FILES:
-        path = _find(folder, file)
+        path = idx.find(folder, file)
         if path is None:
-            raise FileNotFoundError(f"{folder / file} is missing (and so is its .gz); {remedy}")
+            there = next(place for place in (folder, *folder.parents) if place.is_dir())
+            raise FileNotFoundError(f"{folder / file} is missing (and so is its .gz): {contents_of(there)}; {remedy}")
         try:
-            contents = _unpack(path.read_bytes())
-            array = _parse(contents, SHAPE if "images" in file else ())
+            array, contents = idx.read(path, SHAPE if "images" in file else ())
             if "labels" in file and len(array) != len(arrays[-1]):
                 raise ValueError(f"holds {len(array):,} labels for {len(arrays[-1]):,} images")
             if name == "MNIST":
@@ -201,38 +206,6 @@ def _load(folder: Path, name: str, device: str | torch.device, remedy: str) -> D
     x_train, y_train, x_test, y_test = (torch.from_numpy(array).to(device) for array in arrays)
     origin = " of the 10,000 bundled with vaecore" if known == [BUNDLED_SHA256] else ""
     return Digits(name, x_train, y_train.long(), x_test, y_test.long(), origin=origin)
-
-
-def _find(folder: Path, file: str) -> Path | None:
-    return next((path for path in (folder / file, folder / f"{file}.gz") if path.is_file()), None)
-
-
-def _unpack(contents: bytes) -> bytes:
-    """What a gzip stream holds; other bytes as they are, since some servers and browsers unpack a .gz unasked."""
-    if contents[:2] != b"\x1f\x8b":
-        return contents
-    try:
-        return gzip.decompress(contents)
-    except (OSError, EOFError, zlib.error) as error:
-        raise ValueError(f"is a damaged gzip file ({str(error).rstrip('.')})") from None
-
-
-def _parse(contents: bytes, item: tuple[int, ...]) -> np.ndarray:
-    """The images (N, 784) or labels (N,) of an idx file, whose entries should have the shape `item`."""
-    n_dims = 1 + len(item)
-    n_header = 4 + 4 * n_dims
-    if contents[:4] != bytes((0, 0, 8, n_dims)) or len(contents) < n_header:
-        raise ValueError(f"is no idx file of {'images' if item else 'labels'} (it begins with {contents[:8]!r})")
-    n, *shape = struct.unpack_from(f">{n_dims}I", contents, 4)
-    if tuple(shape) != item:
-        raise ValueError(f"holds images of {shape[0]} x {shape[1]} pixels, not {item[0]} x {item[1]}")
-    n_bytes = n_header + n * math.prod(item)
-    if len(contents) != n_bytes:
-        raise ValueError(f"has {len(contents):,} bytes where its header promises {n_bytes:,}")
-    array = np.frombuffer(contents, np.uint8, offset=n_header).copy()  # torch wants memory that it may write to
-    if not item and (array > 9).any():
-        raise ValueError(f"holds the label {array.max()}, not only 0 to 9")
-    return array.reshape(n, math.prod(item)) if item else array
 
 
 def _download(name: str, folder: Path) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import matplotlib
+import matplotlib.style
 import numpy as np
 import torch
 from cycler import cycler
@@ -20,7 +20,7 @@ from matplotlib.lines import Line2D
 from matplotlib.text import Text
 from torch import Tensor
 
-from .checks import check_classes, check_unit_interval
+from .checks import check_classes, check_unit_interval, warn_of_few_greys
 
 ENCODER, DECODER, PRIOR = "#0072b2", "#b84a00", "#666666"  # one meaning per colour, everywhere
 INK = "#010203"  # stands for the page's text colour; no other thing may have it
@@ -30,7 +30,7 @@ THEME_COLOURS = {
     DECODER: f"var(--vae-decoder, {DECODER})",
     PRIOR: f"var(--vae-prior, {PRIOR})",
 }
-STYLE: Any = {
+OUR_OWN: Any = {
     "svg.fonttype": "none",
     "font.family": "sans-serif",
     "font.size": 10,
@@ -46,6 +46,7 @@ STYLE: Any = {
     "ytick.color": INK,
     "axes.prop_cycle": cycler(color=[ENCODER, DECODER, PRIOR]),
 }
+STYLE: Any = ["default", OUR_OWN]  # whatever style the reader has chosen for other figures
 _numbers = itertools.count(1)
 
 
@@ -105,15 +106,16 @@ def _cell(content: object) -> str:
 
 def axes(width: float = 5.0, height: float = 3.0, n_columns: int = 1, n_rows: int = 1, **kwargs) -> tuple[Figure, Any]:
     """A figure and its axes in the book's style (inches); `kwargs` go to Figure.subplots."""
-    with matplotlib.rc_context(STYLE):
+    with matplotlib.style.context(STYLE):
         figure = Figure(figsize=(width, height), layout="constrained")
         return figure, figure.subplots(n_rows, n_columns, **kwargs)
 
 
 def picture(figure: Figure, alt: str) -> Picture:
     """The matplotlib figure as a Picture whose ink and three main colours follow the page's theme."""
-    for text in figure.findobj(Text):  # those added after `axes` still have matplotlib's own black
-        if text.get_color() == "black":
+    of_reader = matplotlib.rcParams["text.color"]
+    for text in figure.findobj(Text):  # those added after `axes` have the colour of the reader's own style, or black
+        if text.get_color() in (of_reader, "black"):
             text.set_color(INK)
     for line in figure.findobj(Line2D):  # clouds of dots would make the page heavy
         if np.size(line.get_xdata()) > 500 and line.get_linestyle() == "None":
@@ -122,7 +124,7 @@ def picture(figure: Figure, alt: str) -> Picture:
         if legend := ax.get_legend():
             legend.set_frame_on(False)
     buffer = io.StringIO()
-    with matplotlib.rc_context(STYLE):
+    with matplotlib.style.context(STYLE):
         figure.savefig(buffer, format="svg", dpi=144)
     # a hundredth of a point is finer than any screen
     svg = re.sub(r' d="[^"]*"', lambda path: re.sub(r"(\.\d\d)\d+", r"\1", path[0]), buffer.getvalue())
@@ -155,6 +157,7 @@ def show_digits(
         vmin=0,
         vmax=1,
         interpolation="none",
+        origin="upper",
         extent=extent,
     )
     if extent is None:
@@ -164,13 +167,17 @@ def show_digits(
 def _drawable(images: Tensor) -> Tensor:
     """Images in [0, 1], bools or uint8 as floats on the CPU."""
     images = images.detach().cpu()
-    images = images / 255 if images.dtype == torch.uint8 else images.float()
+    if images.dtype == torch.uint8:
+        warn_of_few_greys(images, "images")
+        images = images / 255
+    images = images.float()
     check_unit_interval(images, "images")
     return images
 
 
 def latent_scatter(ax: Axes, z: Float[Tensor, "N 2"], labels: Int64[Tensor, "N"], limit: float | None = None) -> None:
     """Codes z as dots coloured by class, each class named at its median point or next to it."""
+    limit = None if limit is None else float(limit)
     if not z.isfinite().all():
         raise ValueError("z must be finite codes; got nan or infinity.")
     check_classes(labels, math.inf, "labels")

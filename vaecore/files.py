@@ -19,6 +19,16 @@ def as_json(name: str, value: dict, indent: int | None = None) -> str:
         raise type(error)(f"{name} must hold values that JSON has; {error}.") from None
 
 
+def contents_of(folder: Path) -> str:
+    """What lies in a folder, in words, for the message that a file is missing."""
+    try:
+        names = sorted(path.name + "/" * path.is_dir() for path in folder.iterdir())
+    except OSError as error:
+        return f"{folder} cannot be read ({error.strerror})"
+    more = f" and {len(names) - 8} more" if len(names) > 8 else ""
+    return f"{folder} holds {', '.join(names[:8]) or 'nothing'}{more}"
+
+
 def write_whole(path: Path, contents: bytes) -> None:
     """Write a file by way of a temporary one next to it; raises OSError, the old file untouched, if that fails."""
     part = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")

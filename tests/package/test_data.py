@@ -2,13 +2,14 @@
 
 import dataclasses
 import gzip
+import warnings
 
 import pytest
 import torch
 from mirror import FILES, HTML, contents, flip, garments, idx, whole_mnist, write
 from torchvision import datasets
 
-from vaecore import data
+from vaecore import data, figures
 
 WHOLE = whole_mnist()
 
@@ -55,6 +56,40 @@ def test_layouts_read_as_torchvision_reads_them(layout, tmp_path):
     for train, x, y in ((True, ours.x_train, ours.y_train), (False, ours.x_test, ours.y_test)):
         theirs = datasets.MNIST(tmp_path / "theirs", train=train)
         assert torch.equal(x, theirs.data.reshape(-1, 784)) and torch.equal(y, theirs.targets)
+
+
+OTHER_PLACES = {  # of one file, where "{}" is its name
+    "a dot before idx": "MNIST/raw/{.}",
+    "a dot, packed": "MNIST/raw/{.}.gz",
+    "a folder of its own name": "MNIST/raw/{}/{}",
+    "a folder with a dot": "{.}/{.}",
+    "one level up": "MNIST/{}",
+    "no folders": "{}",
+    "root is one level too deep": "raw/{}",
+}
+
+
+@pytest.mark.parametrize("place", OTHER_PLACES)
+def test_mnist_as_it_comes_from_elsewhere(place, digits, tmp_path):
+    """As Kaggle and `gunzip -N` name it, and with a root one or two levels off; its checksums say that it is MNIST."""
+    for file, stored in contents(data.BUNDLED).items():
+        path = tmp_path / OTHER_PLACES[place].replace("{.}", file.replace("-idx", ".idx")).replace("{}", file)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(gzip.compress(stored, 1) if path.suffix == ".gz" else stored)
+    assert data.fingerprint(data.mnist(root=tmp_path)) == data.fingerprint(digits)
+    with pytest.raises(FileNotFoundError, match="FashionMNIST/raw"):  # which no checksum would tell from it
+        data.mnist("FashionMNIST", root=tmp_path)
+
+
+def test_where_mnist_is_missing_the_error_says_what_is_there(tmp_path, monkeypatch):
+    (tmp_path / "MNIST" / "raw").mkdir(parents=True)
+    for name in ("mnist_train.csv", "images"):
+        (tmp_path / "MNIST" / "raw" / name).mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileNotFoundError, match=rf"{tmp_path}/MNIST/raw holds images/, mnist_train.csv/;"):
+        data.mnist(root=".")
+    with pytest.raises(FileNotFoundError, match=rf"{tmp_path} holds MNIST/;"):
+        data.mnist(root=tmp_path / "nowhere")
 
 
 def test_the_variable_names_a_folder(tmp_path, monkeypatch):
@@ -153,6 +188,18 @@ def test_binarize_draws_every_level_with_its_probability():
     z = ((ones - n * p) / (n * p * (1 - p)).sqrt())[1:255]
     assert z.abs().max() < 5
     assert abs((z**2).sum() - 254) < 5 * (2 * 254) ** 0.5  # chi-square with 254 degrees of freedom
+
+
+@pytest.mark.parametrize("top", [1, 16, 127])
+def test_greys_that_do_not_go_to_255(top, digits):
+    """Fixed bits, scikit-learn's digits: drawn as bits, or as a picture, they would be nearly blank."""
+    x = (digits.x_test[:9] / 255 * top).round().byte()
+    for use in (data.binarize, lambda x: figures.digit_grid(x, 3, alt="digits")):
+        with pytest.warns(UserWarning, match=f"from 0 to 255; the largest is {top}"):
+            use(x)
+        with warnings.catch_warnings(action="error"):
+            use(digits.x_test[:9])
+            use(torch.zeros_like(x))
 
 
 def test_binarize_draws_again_at_each_call(digits):

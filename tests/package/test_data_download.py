@@ -7,6 +7,7 @@ import socket
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
+import pooch
 import pytest
 from mirror import FILES, HTML, Mirror, archives, contents, garments, write
 
@@ -71,13 +72,15 @@ def expect(monkeypatch, name: str, packed: dict[str, bytes], mirrors: tuple[str,
     monkeypatch.setitem(data.MIRRORS, name, mirrors)
 
 
-def test_a_mirror_goes_first_and_fills_the_cache(files, serve, cached):
-    school = serve(files, first=True)
+def test_a_mirror_goes_first_and_fills_the_cache(files, serve, cached, tmp_path):
+    school, level = serve(files, first=True), pooch.get_logger().level
     digits, plain = data.mnist(), contents(data.BUNDLED)
     assert digits.x_train.numpy().tobytes() == plain[FILES[0]][16:]
     assert digits.y_test.tolist() == list(plain[FILES[3]][8:])
     assert school.asked == [f"/{file}.gz" for file in FILES] and cached() == CACHED
     assert data.fingerprint(data.mnist()) == data.fingerprint(digits) and len(school.asked) == 4
+    assert pooch.get_logger().level == level
+    assert {path.stat().st_mode & 0o777 for path in tmp_path.rglob("*.gz")} == {0o644}  # for all who share the cache
 
 
 def test_a_mirror_in_torchvisions_layout(files, serve, cached):
@@ -118,10 +121,12 @@ def test_a_file_that_no_mirror_has_whole(files, serve, cached, caplog):
     assert len(caplog.messages) == 1 and school.address in caplog.text
 
 
-def test_a_cache_that_cannot_be_written(tmp_path, caplog):
+def test_a_cache_that_cannot_be_written(files, serve, tmp_path, cached, monkeypatch):
     (tmp_path / "cache").write_text("a file where a folder should be")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    serve(files, first=True)
     assert len(data.mnist().x_train) == 8000
-    assert len(caplog.messages) == 1 and "so these are the 10,000 digits" in caplog.text
+    assert sorted(path.name for path in (tmp_path / "home").rglob("*.gz")) == CACHED
 
 
 def test_a_file_deleted_from_the_cache_is_fetched_again(files, serve, tmp_path, cached):
@@ -179,7 +184,5 @@ def test_other_names_without_network(cached):
 
 def test_a_damaged_cache_says_what_to_do(tmp_path):
     write(tmp_path / "cache" / "vaecore", {file: HTML for file in FILES})
-    with pytest.raises(
-        ValueError, match=r"cache/vaecore/MNIST/raw/train-images-idx3-ubyte is no .*; delete it and run"
-    ):
+    with pytest.raises(ValueError, match=r"cache/vaecore/MNIST/raw/train-images-idx3-ubyte is no .*; move it away"):
         data.mnist()

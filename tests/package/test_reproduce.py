@@ -13,8 +13,8 @@ pytest_plugins = ["small_experiments"]
 
 
 @pytest.fixture
-def nothing_trained(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+def nothing_trained(tmp_path, tmp_path_factory, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
     monkeypatch.setattr(records, "RESULTS", tmp_path / "results")
 
 
@@ -34,7 +34,7 @@ def test_a_start_that_is_trained_or_bundled_is_not_made_again(nothing_trained, s
     runs.train(row.start(), small)
     assert reproduce.in_order([row]) == [row]
     monkeypatch.setattr(runs, "WEIGHTS", runs.checkpoint_of(row).parent)
-    monkeypatch.setenv("XDG_CACHE_HOME", "nothing here")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(records.RESULTS / "nothing here"))
     assert reproduce.in_order([row]) == [row]
 
 

@@ -17,7 +17,7 @@ from safetensors.torch import load as deserialize
 from safetensors.torch import save as serialize
 from torch import Tensor, nn
 
-from .files import as_json, write_whole
+from .files import as_json, contents_of, write_whole
 from .m2 import M1M2, M2
 from .vae import VAE, Regressor
 
@@ -32,6 +32,11 @@ def unwrap(model: Any) -> Any:
     return model if inner is None else unwrap(inner)
 
 
+def plain(name: str) -> str:
+    """The name of a weight as it would be if torch.compile had not wrapped a part of the model."""
+    return name.replace("_orig_mod.", "")
+
+
 def save(
     path: str | Path,
     model: nn.Module,
@@ -44,9 +49,9 @@ def save(
     The file appears whole or not at all. The card also gets the architecture, the versions and the commit.
     `dtype` (torch.float16, say) is what the weights are stored in; they are loaded as float32.
     """
-    path, model = Path(path), unwrap(model)
+    path, model = Path(path).expanduser(), unwrap(model)
     weights = model.state_dict().items()
-    tensors = {f"model.{name}": t.to(dtype) if dtype and t.is_floating_point() else t for name, t in weights}
+    tensors = {f"model.{plain(name)}": t.to(dtype) if dtype and t.is_floating_point() else t for name, t in weights}
     tensors |= {f"state.{name}": t for name, t in (state or {}).items()}
     tensors = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
     card = {"model": type(model).__name__, "config": getattr(model, "config", {}), **provenance(), **card}
@@ -57,9 +62,9 @@ def save(
 
 def read(path: str | Path) -> tuple[dict[str, Tensor], dict]:
     """All tensors of a checkpoint, on the CPU, and its card. Raises ValueError if the file is damaged."""
-    path = Path(path)
+    path = Path(path).expanduser()
     if not path.is_file():
-        raise FileNotFoundError(f"there is no checkpoint at {path}.")
+        raise FileNotFoundError(f"there is no checkpoint at {path}; {contents_of(path.parent)}.")
     try:
         contents = (
             path.read_bytes()
@@ -81,17 +86,18 @@ def load(path: str | Path, device: torch.device | str = "cpu") -> tuple[nn.Modul
     if card.get("model") not in MODELS:
         raise ValueError(f"{path} holds a {card.get('model')!r}; known models: {', '.join(MODELS)}.")
     try:
-        model = MODELS[card["model"]](**card["config"])
+        with torch.device(device):
+            model = MODELS[card["model"]](**card["config"])
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} is from another vaecore: its card does not describe a {card['model']}.") from error
     load_weights(model, tensors, path)
-    return model.to(device), card
+    return model, card
 
 
 def load_weights(model: nn.Module, tensors: dict[str, Tensor], path: str | Path) -> None:
     """Copy a checkpoint's weights into the model. Raises ValueError for those of another architecture."""
     theirs = {name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")}
-    ours = model.state_dict()
+    ours = {plain(name): t for name, t in unwrap(model).state_dict().items()}
     for name in sorted(theirs | ours):
         there, here = (tuple(s[name].shape) if name in s else "no such tensor" for s in (theirs, ours))
         if there != here:

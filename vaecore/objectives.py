@@ -11,6 +11,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from . import evaluate, losses
+from .checkpoints import unwrap
 from .data import Digits, binarize
 from .distributions import Gaussian
 from .experiments import CLASSES, Experiment
@@ -119,7 +120,7 @@ def objective(experiment: Experiment, model: Any, digits: Digits) -> Objective:
 
 
 def semi_supervised(
-    model: M2 | M1M2,
+    model: nn.Module,
     digits: Digits,
     n_labelled: int,
     draw: int,
@@ -136,6 +137,7 @@ def semi_supervised(
     `in_turn`: J and the classifier's term take a step each, as in the code of the source's [3]; an epoch must then have
     an even number of steps. The other settings are those of an Experiment.
     """
+    model = unwrap(model)
     m2 = trained_part(model)
     stored, view = _inputs(model, digits, views)
     labelled, unlabelled = label_split(digits.y_train, n_labelled, seed=draw)
@@ -156,14 +158,14 @@ def semi_supervised(
 
 
 def fit_semi_supervised(
-    model: M2 | M1M2, digits: Digits, n_labelled: int, draw: int, alpha: float = 0.1, **settings
+    model: nn.Module, digits: Digits, n_labelled: int, draw: int, alpha: float = 0.1, **settings
 ) -> History:
     """Train an M2 on the training images' bits, or the M2 of an M1+M2 on its features, with n_labelled labels.
 
     Which images have labels is drawn by the seed `draw`; `settings` go to train.fit.
     """
     loss, tensors = semi_supervised(model, digits, n_labelled, draw, alpha=alpha)
-    return fit(trained_part(model), loss, *tensors, **settings)
+    return fit(trained_part(unwrap(model)), loss, *tensors, **settings)
 
 
 def trained_part(model: Any) -> Any:

@@ -56,7 +56,7 @@ def train(experiment: Experiment, digits: Digits) -> nn.Module:
 
 def checkpoint_of(experiment: Experiment) -> Path:
     """Where the run keeps its weights from epoch to epoch."""
-    return cache_folder("runs") / f"{experiment.stem()}.safetensors"
+    return cache_folder("runs", f"{experiment.stem()}.safetensors")
 
 
 def stages(experiment: Experiment) -> dict[Path, int]:
@@ -84,7 +84,7 @@ def weights_of(experiment: Experiment, digits: Digits) -> nn.Module:
     problem = "are not bundled" if fits else "are MNIST's"
     if fits and "sha256" in known and address:
         try:
-            known_hash, copy = f"sha256:{known['sha256']}", cache_folder("weights") / path.name
+            known_hash, copy = f"sha256:{known['sha256']}", cache_folder("weights", path.name)
             return checkpoints.load(fetch(f"{address.rstrip('/')}/{path.name}", known_hash, copy), device)[0]
         except (OSError, ValueError) as error:
             problem = f"could not be fetched ({error})"
@@ -132,6 +132,7 @@ def drawn_test_bits(digits: Digits) -> Tensor:
 
 def loss_without_labels(experiment: Experiment, model: nn.Module, images: Tensor) -> float:
     """The loss without labels, in nats, on images (N, 784) uint8 whose bits are drawn once."""
+    model = checkpoints.unwrap(model)
     with torch.no_grad(), seeded(0, images.device):
         if isinstance(model, M2 | M1M2):
             return -trained_part(model).unlabelled_bound(m2_input(model, images)).mean().item()

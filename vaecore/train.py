@@ -102,6 +102,7 @@ def fit(
     had before that epoch.
     """
     model, device, n_images = checkpoints.unwrap(model), _device(model, tensors), len(tensors[0])
+    checkpoint = None if checkpoint is None else Path(checkpoint).expanduser().absolute()
     faster = {word: float(factor) for word, factor in (faster or {}).items()}
     plan = Plan(
         int(epochs),
@@ -129,14 +130,14 @@ def fit(
             mean = processes.average(losses).mean().item()  # the first time that the host waits for a GPU
             if not all(math.isfinite(total) for total in (mean, *(p.sum().item() for p in model.parameters()))):
                 checkpoints.copy_weights(model, before)
-                raise FloatingPointError(_reason(losses, epoch, tensors))
+                raise FloatingPointError(_reason(losses, epoch, tensors, before))
             with seeded(plan.seed, device):
                 history.test.append(math.nan if test is None else float(test()))
             history.loss.append(mean)
             history.seconds.append(time.perf_counter() - start)
             bar.set_postfix_str(f"epoch {epoch + 1}/{plan.epochs}, loss {mean:.2f}")
             if checkpoint is not None and processes.is_first():
-                _save(Path(checkpoint), model, optimizer, plan, precision, history, data)
+                _save(checkpoint, model, optimizer, plan, precision, history, data)
     return history
 
 
@@ -154,6 +155,7 @@ def _device(model: nn.Module, tensors: tuple[Tensor, ...]) -> torch.device:
     return weight.device
 
 
+@torch.enable_grad()
 def _steps(loss, tensors, batches, optimizer, precision: str, bar) -> Tensor:
     """Take one step for each pair of rows and learning rate; return the losses."""
     losses = []
@@ -162,7 +164,10 @@ def _steps(loss, tensors, batches, optimizer, precision: str, bar) -> Tensor:
             # on uint8, index_select is many times faster than tensor[rows]
             value = loss(*(tensor.index_select(0, rows) for tensor in tensors))
         if not isinstance(value, Tensor) or value.shape != () or not value.requires_grad:
-            raise ValueError("loss must return a scalar that depends on the model, such as -model.elbo(x).mean().")
+            got = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+            got = "one that does not" if got == "shape ()" else got
+            expected = "loss must return a scalar that depends on the model, such as -model.elbo(x).mean()"
+            raise ValueError(f"{expected}; got {got}.")
         optimizer.zero_grad()
         value.backward()
         for group in optimizer.param_groups:
@@ -173,7 +178,9 @@ def _steps(loss, tensors, batches, optimizer, precision: str, bar) -> Tensor:
     return torch.stack(losses)
 
 
-def _reason(losses: Tensor, epoch: int, tensors: tuple[Tensor, ...]) -> str:
+def _reason(losses: Tensor, epoch: int, tensors: tuple[Tensor, ...], before: list[Tensor]) -> str:
+    if not all(weight.isfinite().all() for weight in before):
+        return "model has weights that were not finite before this training; make a new model."
     step = next((i for i, finite in enumerate(losses.isfinite().tolist()) if not finite), len(losses) - 1)
     text = f"the loss or a weight stopped being finite at step {step + 1} of epoch {epoch + 1}; "
     text += "the model has the weights from before that epoch; "
@@ -190,7 +197,7 @@ def _save(path, model, optimizer, plan: Plan, precision: str, history: History, 
     untested = [None if math.isnan(value) else value for value in history.test]  # JSON has no nan
     record = dict(loss=history.loss, test=untested, seconds=history.seconds)
     moments = {
-        f"adam.{name}.{key}": value
+        f"adam.{checkpoints.plain(name)}.{key}": value
         for name, parameter in model.named_parameters()
         for key, value in optimizer.state[parameter].items()
     }
@@ -202,7 +209,7 @@ def _save(path, model, optimizer, plan: Plan, precision: str, history: History, 
 
 def _resume(checkpoint, model, optimizer, plan: Plan, precision: str) -> tuple[History, str]:
     """The History so far and the precision. All settings are compared before anything in the model changes."""
-    if checkpoint is None or not Path(checkpoint).exists():
+    if checkpoint is None or not checkpoint.exists():
         return History(), pick_precision(precision, model, plan.batch_size)
     tensors, card = checkpoints.read(checkpoint)
     if "fit" not in card:
@@ -221,7 +228,7 @@ def _resume(checkpoint, model, optimizer, plan: Plan, precision: str) -> tuple[H
             )
     checkpoints.load_weights(model, tensors, checkpoint)
     for name, parameter in model.named_parameters():
-        prefix = f"state.adam.{name}."
+        prefix = f"state.adam.{checkpoints.plain(name)}."
         found = {n.removeprefix(prefix): t.to(parameter.device) for n, t in tensors.items() if n.startswith(prefix)}
         if found:
             optimizer.state[parameter] = found

@@ -191,6 +191,13 @@ def test_the_message_distinguishes_data_from_the_learning_rate():
     assert "tensors[0] holds 1 values that are nan or infinite: fix the data" in message(x, lr=1e-3)
 
 
+def test_a_model_that_is_ruined_already_is_said_to_be():
+    model = torch.nn.Linear(8, 1)
+    torch.nn.init.constant_(model.weight, math.nan)
+    with pytest.raises(FloatingPointError, match=r"^model .*; make a new model\.$"):
+        fit(model, lambda x: model(x).mean(), torch.ones(9, 8), epochs=1)
+
+
 def test_a_smaller_learning_rate_can_be_tried_on_the_same_model():
     model = tiny()
     with pytest.raises(FloatingPointError):

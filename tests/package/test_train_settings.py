@@ -1,13 +1,17 @@
 """What each setting of a training run does, and the numbers and models that users hand to it."""
 
-import math
+import dataclasses
+import shutil
 
 import numpy as np
 import pytest
 import torch
 from small_runs import images, tiny, train, weights
 
-from vaecore import checkpoints, devices, evaluate, seeds, splits
+from vaecore import checkpoints, data, devices, evaluate, figures, runs, seeds, splits
+from vaecore.explorer import DigitExplorer
+from vaecore.m2 import M1M2, M2
+from vaecore.objectives import fit_semi_supervised
 from vaecore.train import fit
 from vaecore.vae import VAE
 
@@ -61,20 +65,36 @@ def test_a_wrapped_model_is_taken_for_the_model_itself(tmp_path, wrap):
     assert checkpoints.read(checkpoints.save(tmp_path / "again", wrapped))[1]["model"] == "VAE"
 
 
+def test_a_model_with_a_compiled_part(tmp_path):
+    """Its weights have their plain names in a checkpoint, those of Adam too."""
+    whole, model = tiny(), tiny()
+    model.encoder = torch.compile(model.encoder, backend="eager")
+    train(model, tmp_path / "run", epochs=1, schedule="constant")
+    for resumed in (tiny(), model):
+        path = shutil.copy(tmp_path / "run", tmp_path / "again")
+        train(resumed, path, schedule="constant")
+    train(whole, schedule="constant")
+    assert weights(resumed) == weights(whole) == weights(checkpoints.load(path)[0])
+    assert "<svg" in DigitExplorer(torch.compile(VAE(d_z=2, hidden=(8,))), data.mnist(root=data.BUNDLED)).fragment()
+
+
+@pytest.mark.parametrize("stacked", [False, True])
+def test_a_compiled_m2_learns_and_is_measured(stacked, digits):
+    few = dataclasses.replace(digits, x_train=digits.x_train[:600], y_train=digits.y_train[:600])
+    values = []
+    for wrap in (lambda m: m, lambda m: torch.compile(m, backend="eager")):
+        torch.manual_seed(0)
+        m2 = M2(2, 2, (8,), likelihood="gaussian") if stacked else M2(d_z=2, hidden=(8,))
+        model = wrap(M1M2(VAE(d_z=2, hidden=(8,)), m2, torch.tensor([True, True])) if stacked else m2)
+        fit_semi_supervised(model, few, 100, 0, epochs=1, batch_size=500)
+        values.append(runs.loss_without_labels(runs.EXPERIMENTS["m2-book"], model, few.x_train))
+    assert values[0] == values[1]
+
+
 def test_a_models_own_part_called_module_is_no_wrapping():
     model = torch.nn.Module()
     model.module, model.extra = torch.nn.Linear(1, 1), torch.nn.Linear(1, 1)
     assert checkpoints.unwrap(model) is model
-
-
-def test_another_default_dtype(tmp_path):
-    torch.set_default_dtype(torch.float64)
-    try:
-        model = tiny()
-        assert math.isfinite(train(model, tmp_path / "run").loss[-1])
-        assert next(model.parameters()).dtype == torch.float64
-    finally:
-        torch.set_default_dtype(torch.float32)
 
 
 NUMBERS = [("epochs", np.int64(2), 2), ("batch_size", np.int32(20), 20), ("seed", np.int64(3), 3)]
@@ -98,8 +118,12 @@ def test_numbers_of_numpy_elsewhere(tmp_path, digits):
         evaluate.elbo(model, x, seed=np.int64(1), batch_size=np.int64(7)),
         evaluate.elbo(model, x, seed=1, batch_size=7),
     )
-    labelled = splits.label_split(digits.y_train, np.int64(100), seed=np.int64(1))[0]
-    assert torch.equal(labelled, splits.label_split(digits.y_train, 100, seed=1)[0])
+    expected = splits.label_split(digits.y_train, 100, seed=1)[0]
+    for number in (np.int64, torch.tensor):
+        assert torch.equal(splits.label_split(digits.y_train, number(100), seed=number(1))[0], expected)
+        assert next(data.batches(number(7), x))[0].shape == (7, 100)
+        assert runs.EXPERIMENTS["m1m2"].at(number(100), number(2)) == runs.EXPERIMENTS["m1m2"].at(100, 2)
+        figures.latent_scatter(figures.axes()[1], x[:, :2], digits.y_test[:100], limit=number(3))
 
 
 # ---- Devices
@@ -107,7 +131,7 @@ def test_numbers_of_numpy_elsewhere(tmp_path, digits):
 
 @pytest.mark.parametrize("variable, before, after", [("", 4, 2), ("4", 4, 4), ("", 1, 1)])
 def test_half_of_the_cores(monkeypatch, variable, before, after):
-    monkeypatch.setattr(devices.os, "cpu_count", lambda: 4)
+    monkeypatch.setattr(devices, "n_cores", lambda: 4)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     if variable:
         monkeypatch.setenv("OMP_NUM_THREADS", variable)

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor, nn
 
+from ..checkpoints import unwrap
 from ..m2 import LabelledMLP
 from ..vae import ACTIVATIONS
 
@@ -55,8 +56,8 @@ def read_network(blob: str) -> nn.Sequential:
     n_in, modules = net["n_in"], []
     for layer in net["layers"]:
         bias, weight = _unpack(layer["bias"]), _unpack(layer["weight"])
-        scale = _unpack(layer["scale"]) if "scale" in layer else torch.ones(len(bias))
-        linear = nn.Linear(n_in, len(bias))
+        scale = _unpack(layer["scale"]) if "scale" in layer else bias.new_ones(len(bias))
+        linear = nn.Linear(n_in, len(bias), device="cpu")
         linear.weight.data = weight[: n_in * len(bias)].reshape(len(bias), n_in) * scale[:, None]
         linear.bias.data, n_in = bias, len(bias)
         modules += [linear, *([] if layer["activation"] == "none" else [ACTIVATIONS[layer["activation"]]()])]
@@ -89,6 +90,7 @@ def _pack_int10(whole: np.ndarray) -> np.ndarray:
 
 def _layers(net: nn.Module, name: str) -> list[tuple[np.ndarray, np.ndarray, str]]:
     """Return (weights, bias, name of the activation behind it) of every layer."""
+    net = unwrap(net)
     if not isinstance(net, LabelledMLP | nn.Sequential):
         raise TypeError(f"{name} must be an MLP, an nn.Sequential; got {type(net).__name__}. Pass decode= for others.")
     modules = [net.first, *net.rest] if isinstance(net, LabelledMLP) else list(net)
@@ -100,7 +102,7 @@ def _layers(net: nn.Module, name: str) -> list[tuple[np.ndarray, np.ndarray, str
     if isinstance(net, LabelledMLP):  # W a + b + the column of y is [W, columns] times (a, one-hot y), plus b
         weights[0] = torch.cat([weights[0], net.columns.detach().cpu().float().T], dim=1)
     biases = [
-        torch.zeros(len(w)) if m.bias is None else m.bias.detach().cpu().float()
+        w.new_zeros(len(w)) if m.bias is None else m.bias.detach().cpu().float()
         for w, m in zip(weights, linears, strict=True)
     ]
     for number, (before, after) in enumerate(pairwise(weights), start=2):

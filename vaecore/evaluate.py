@@ -137,7 +137,7 @@ class Spread(NamedTuple):
 
 def spread(values: Iterable[float]) -> Spread:
     """The mean and standard deviation of several runs' results; the standard deviation of a single run is nan."""
-    runs = torch.tensor(list(values), dtype=torch.float64)
+    runs = torch.tensor(list(values), dtype=torch.float64, device="cpu")
     std = runs.std().item() if len(runs) > 1 else math.nan
     return Spread(runs.mean().item(), std, len(runs))
 

@@ -1,27 +1,34 @@
 """Blocks of code whose random numbers come from a seed."""
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 
+_turn = threading.RLock()
+
 
 @contextmanager
 def seeded(seed: int, device: torch.device | str = "cpu") -> Iterator[None]:
-    """Within the block, draw from this seed; afterwards the caller's random state is as it was."""
+    """Within the block, draw from this seed; afterwards the caller's random state is as it was.
+
+    All threads of a process draw from one random state, so those that come to such a block take turns.
+    """
     device = torch.device(device)
-    on_cpu = torch.get_rng_state()
-    on_cuda = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
-    on_mps = torch.mps.get_rng_state() if device.type == "mps" else None
-    reseed(seed, device)
-    try:
-        yield
-    finally:
-        torch.set_rng_state(on_cpu)
-        if on_cuda is not None:
-            torch.cuda.set_rng_state(on_cuda, device)
-        if on_mps is not None:
-            torch.mps.set_rng_state(on_mps)
+    with _turn:
+        on_cpu = torch.get_rng_state()
+        on_cuda = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
+        on_mps = torch.mps.get_rng_state() if device.type == "mps" else None
+        reseed(seed, device)
+        try:
+            yield
+        finally:
+            torch.set_rng_state(on_cpu)
+            if on_cuda is not None:
+                torch.cuda.set_rng_state(on_cuda, device)
+            if on_mps is not None:
+                torch.mps.set_rng_state(on_mps)
 
 
 def reseed(seed: int, device: torch.device) -> None:

@@ -59,7 +59,7 @@ class AnalogiesExplorer(DigitPad):
     def style(self) -> Float[Tensor, "1 Z"]:
         """The z that all classes share, on the CPU."""
         if self.z is not None:
-            return torch.tensor([self.z])
+            return torch.tensor([self.z], device="cpu")
         with torch.no_grad():
             return self.model.encode(self._bits(), self.model.classify(self._bits())).mean.cpu()
 

@@ -39,8 +39,8 @@ class ClassesExplorer(Explorer):
     def static(self) -> Picture:
         """The ten classes at five values of the first slider's latent."""
         j = self.settings["order"][0]
-        z = torch.tensor(self.z).repeat(5, 1)
-        z[:, j] = torch.linspace(-2, 2, 5)
+        z = torch.tensor(self.z, device="cpu").repeat(5, 1)
+        z[:, j] = torch.linspace(-2, 2, 5, device="cpu")
         return digit_grid(
             as_every_class(self.model, z).flatten(0, 1),
             self.n_classes,

@@ -71,8 +71,9 @@ class CompletionExplorer(DigitPad):
                 net = self.regressors[name].net
                 blobs[f"regressor ({name})"] = network_blob(net, "regressor", n_in=model.d_y, n_out=model.d_x)
         settings = dict(d_z=self.d_z, limit=LIMIT, first=FIRST, parts=parts, green=GREEN)
-        noise = torch.randn(N_DRAWS, self.d_z, generator=torch.Generator().manual_seed(0)).clamp(-LIMIT, LIMIT)
-        draws = [[round(v, 2) for v in row] for row in noise.tolist()]
+        how: Any = dict(generator=torch.Generator().manual_seed(0), dtype=torch.float32, device="cpu")
+        noise = torch.randn(N_DRAWS, self.d_z, **how)
+        draws = [[round(v, 2) for v in row] for row in noise.clamp(-LIMIT, LIMIT).tolist()]
         state = dict(kind="completion", given=parts[0]["name"], z=[0.0] * self.d_z, draws=draws)
         super().__init__("Completing a picture", digits, settings, blobs, live, **state)
 
@@ -105,8 +106,8 @@ class CompletionExplorer(DigitPad):
 
     def static(self) -> Picture:
         """Return what is given, the completion at z, the six draws, the regressor's answer, and the digit."""
-        pictures = [self._picture_of(torch.zeros(1, len(pixel_split(self.given)[1])))]
-        pictures += [self.completions(torch.tensor([self.z])), self.completions(torch.tensor(self.draws))]
+        pictures = [self._picture_of(self.y.new_zeros(1, len(pixel_split(self.given)[1])))]
+        pictures += [*(self.completions(torch.tensor(z, device="cpu")) for z in ([self.z], self.draws))]
         letters = ["$y$", "$z$", *"a" * N_DRAWS]
         if self.given in self.regressors:
             net = self.regressors[self.given]
@@ -117,7 +118,7 @@ class CompletionExplorer(DigitPad):
         pictures, letters = torch.cat([*pictures, self.bits]), [*letters, "c"]
         figure, panels = axes(0.7 * len(letters), 0.95, n_columns=len(letters))
         for ax, image, letter in zip(panels, self._tinted(pictures), letters, strict=True):
-            ax.imshow(image, interpolation="none")
+            ax.imshow(image, interpolation="none", origin="upper")
             ax.set(xticks=[], yticks=[], xlabel=letter)
             ax.spines[:].set_visible(False)
         return picture(
@@ -128,14 +129,14 @@ class CompletionExplorer(DigitPad):
 
     def _picture_of(self, x: Float[Tensor, "B X"]) -> Float[Tensor, "B 784"]:
         given, others = pixel_split(self.given)
-        pictures = torch.empty(len(x), D_X)
-        pictures[:, given], pictures[:, others] = self.y, x
+        pictures = x.new_empty(len(x), D_X)
+        pictures[:, given], pictures[:, others] = self.y.to(x), x
         return pictures
 
     def _tinted(self, pictures: Float[Tensor, "N 784"]) -> np.ndarray:
         """Return RGB images (N, 28, 28, 3), given pixels in green."""
         pictures = pictures[..., None]
-        images, (paper, ink) = (1 - pictures).repeat(1, 1, 3), (torch.tensor(c) / 255 for c in GREEN)
+        images, (paper, ink) = (1 - pictures).repeat(1, 1, 3), (pictures.new_tensor(c) / 255 for c in GREEN)
         bits = pictures[:, (given := pixel_split(self.given)[0])]
         images[:, given] = bits * ink + (1 - bits) * paper
         return images.unflatten(1, (28, 28)).clamp(0, 1).numpy()

@@ -44,7 +44,7 @@ class DigitExplorer(DigitPad):
         if self.d_z != 2:
             return figures.digit_grid(torch.cat([bits, means]), len(rows), alt, size=0.5)
         half = -(-len(rows) // 2)  # two lines of pairs; an odd number of classes leaves a blank
-        blank = torch.zeros(2 * half - len(rows), D_X)
+        blank = bits.new_zeros(2 * half - len(rows), D_X)
         lines = torch.stack([torch.cat([bits, blank]), torch.cat([means, blank])]).unflatten(1, (2, half))
         figure, (left, right) = figures.axes(7, 3.2, n_columns=2, width_ratios=(3, 2))
         figures.show_digits(left, lines.transpose(0, 1).reshape(-1, D_X), half)

@@ -15,7 +15,7 @@ from .blobs import images_blob
 
 D_X = 784  # 28 x 28 pixels, row by row from above
 PER_CLASS = 6  # test digits of each class that the page has
-THRESHOLDS = torch.randint(0, 255, (D_X,), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
+THRESHOLDS = torch.randint(255, (D_X,), generator=torch.Generator().manual_seed(0), device="cpu").to(torch.uint8)
 
 
 def bits_of(images: UInt8[Tensor, "*B 784"]) -> Float[Tensor, "*B 784"]:
@@ -46,7 +46,7 @@ class DigitPad(Explorer):
     @property
     def image(self) -> UInt8[Tensor, "784"]:
         """The digit: 0 for paper and 255 for ink; all 0 if nothing is drawn."""
-        return torch.tensor(list(base64.b64decode(self.drawing)), dtype=torch.uint8)
+        return torch.tensor(list(base64.b64decode(self.drawing)), dtype=torch.uint8, device="cpu")
 
     @image.setter
     def image(self, value: Tensor) -> None:

@@ -132,7 +132,7 @@ class GapExplorer(Explorer):
         bars.set(xticks=[], xlabel=f"$q = N({mu:.2f}, {sigma**2:.2f})$")
 
     def _elbos(self, name: str, gaussians: list[tuple[float, float]]) -> list[float]:
-        mu, sigma = torch.tensor(gaussians, dtype=torch.float64).T[..., None]
+        mu, sigma = torch.tensor(gaussians, dtype=torch.float64, device="cpu").T[..., None]
         terms = self._terms(name, mu, sigma)
         return (terms["reconstruction"] - terms["kl_to_prior"]).tolist()
 
@@ -205,7 +205,7 @@ def _clip(value: float, name: str) -> float:
 
 
 def _log_normal(z: Tensor, mu: float | Tensor, sigma: float | Tensor) -> Tensor:
-    sigma = torch.as_tensor(sigma, dtype=z.dtype)
+    sigma = torch.as_tensor(sigma, dtype=z.dtype, device=z.device)
     return -0.5 * (math.log(2 * math.pi) + ((z - mu) / sigma) ** 2) - sigma.log()
 
 
@@ -214,7 +214,7 @@ def _grid(z: Numbers) -> Float64[Tensor, " N"]:
     if z.ndim != 1 or len(z) < 2 or not z.isfinite().all():
         raise ValueError(f"z must be a grid of finite numbers, shape (N,); got shape {tuple(z.shape)}.")
     step = (z[-1] - z[0]) / (len(z) - 1)
-    even = torch.linspace(z[0], z[-1], len(z), dtype=torch.float64)
+    even = torch.linspace(z[0].item(), z[-1].item(), len(z), dtype=torch.float64, device="cpu")
     if not (step > 0 and torch.allclose(z, even, atol=1e-6)):
         low, high = z.diff().aminmax()
         raise ValueError(f"z must be an even grid from left to right; got steps from {low:.3g} to {high:.3g}.")

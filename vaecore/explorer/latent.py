@@ -78,9 +78,9 @@ class LatentExplorer(Explorer):
                 alt=(f"Decoded digits at eleven by eleven points of the plane of two latents, -{LIMIT:g} to {LIMIT:g}"),
             )
         rows = self.settings["order"][:6]
-        z = torch.zeros(len(rows), 11, self.d_z)
+        z = torch.zeros(len(rows), 11, self.d_z, device="cpu")
         for k, j in enumerate(rows):
-            z[k, :, j] = torch.linspace(-LIMIT, LIMIT, 11)
+            z[k, :, j] = torch.linspace(-LIMIT, LIMIT, 11, device="cpu")
         named = ", ".join(str(j + 1) for j in rows)
         return digit_grid(
             self._pixels(z.flatten(0, 1)),
@@ -100,7 +100,7 @@ class LatentExplorer(Explorer):
         return (255 * pictures.cpu().float()).round().to(torch.uint8)
 
     def _answer(self) -> None:
-        pixels = self._pixels(torch.tensor([self.z], dtype=torch.float32))
+        pixels = self._pixels(torch.tensor([self.z], dtype=torch.float32, device="cpu"))
         self.picture = dict(z=self.z, pixels=pack(pixels.numpy()))
 
 
@@ -129,7 +129,7 @@ def rounding(model: VAE, blob: str) -> str:
     if '"int10"' not in blob:
         return ""
     with seeded(0):
-        z = torch.randn(1000, model.d_z)
+        z = torch.randn(1000, model.d_z, dtype=torch.float32, device="cpu")
     exact = model.decode(z.to(device_of(model))).mean.cpu()
     error = (torch.sigmoid(read_network(blob)(z)) - exact).abs().max()
     return f"The decoder's rounding moves a pixel by {error:.3f} at most, over 1,000 draws from the prior."
@@ -137,8 +137,8 @@ def rounding(model: VAE, blob: str) -> str:
 
 def _grid(d_z: int, n: int) -> Float[Tensor, "N Z"]:
     """Return n * n points of the plane of the first two latents, row by row from above; the other latents are 0."""
-    line = torch.linspace(-LIMIT, LIMIT, n)
-    z = torch.zeros(n * n, d_z)
+    line = torch.linspace(-LIMIT, LIMIT, n, device="cpu")
+    z = torch.zeros(n * n, d_z, device="cpu")
     z[:, 0] = line.repeat(n)
     if d_z > 1:
         z[:, 1] = line.flip(0).repeat_interleave(n)

@@ -137,9 +137,9 @@ def semi_supervised(
     `in_turn`: J and the classifier's term take a step each, as in the code of the source's [3]; an epoch must then have
     an even number of steps. The other settings are those of an Experiment.
     """
-    model = unwrap(model)
-    m2 = trained_part(model)
-    stored, view = _inputs(model, digits, views)
+    inner = unwrap(model)
+    m2 = trained_part(inner)
+    stored, view = _inputs(inner, digits, views)
     labelled, unlabelled = label_split(digits.y_train, n_labelled, seed=draw)
     x_l, y_l = stored[labelled], digits.y_train[labelled]
     j = partial(losses.semi_supervised_loss, m2, n_labelled=len(labelled), n_unlabelled=len(unlabelled))

@@ -8,6 +8,7 @@ import traitlets
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor, nn
 
+from ..checks import warn_of_few_greys
 from ..data import Digits
 from ..vae import VAE
 from .base import Explorer, frozen
@@ -53,6 +54,7 @@ class DigitPad(Explorer):
         if value.dtype != torch.uint8 or value.shape != (D_X,):
             found = f"{value.dtype}, shape {tuple(value.shape)}"
             raise traitlets.TraitError(f"image must be a uint8 tensor of shape ({D_X},); got {found}.")
+        warn_of_few_greys(value, "image")
         self.drawing = base64_of(value)
 
     @property

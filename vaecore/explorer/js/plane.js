@@ -13,9 +13,10 @@ import { make, makeSvg, minus } from "./controls.js";
  */
 export function followPointer(element, onDown, onMove) {
   let down = false;
+  // Else the mouse would select text. Not at pointerdown: WebKit would then send no more events of a pen.
+  element.addEventListener("mousedown", event => event.preventDefault());
   element.addEventListener("pointerdown", event => {
     if (!event.isPrimary || event.button !== 0) return;
-    event.preventDefault(); // or the mouse would begin to select text
     element.setPointerCapture(event.pointerId);
     down = true;
     onDown(event);

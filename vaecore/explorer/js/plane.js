@@ -91,10 +91,11 @@ export function paintManifold(view, { canvas }, picture, limit, n = 16) {
   const side = canvas.width / n, context = canvas.getContext("2d");
   const tile = make("canvas", { width: 28, height: 28 }), pen = tile.getContext("2d");
   const image = pen.createImageData(28, 28);
-  let k = 0, frame = 0;
+  let k = 0, frame = 0, last = performance.now();
   view.cleanups.push(() => cancelAnimationFrame(frame));
   const paintSome = () => {
-    const until = performance.now() + 6; // milliseconds: most of the frame is left to the hand
+    const start = performance.now(), until = start + (start - last) / 3; // most of a frame, however long, is the hand's
+    last = start;
     for (; k < n * n && performance.now() < until; k++) {
       const row = Math.floor(k / n), column = k % n;
       const z = [((column + 0.5) / n * 2 - 1) * limit, (1 - (row + 0.5) / n * 2) * limit];

@@ -40,6 +40,11 @@ RESET = f"""values => new Promise(done => {{
 ALL_ALIVE = "[...document.querySelectorAll('.vae-explorer')].every(e => e.matches('.vae-alive'))"
 CANVASES = """selector => [...document.querySelectorAll(selector)].map(c =>
     Array.from(c.getContext("2d").getImageData(0, 0, 28, 28).data))"""
+# what the decoders have made, or the curves where there are none; not what is painted by and by
+DRAWN = """root => {
+    const digits = [...root.querySelectorAll("canvas.vae-digit")].map(canvas => canvas.toDataURL());
+    return (digits.length ? digits : [...root.querySelectorAll("path")].map(path => path.getAttribute("d"))).join(" ");
+}"""
 
 
 def page_of(*fragments: str, theme: str = "light") -> str:

@@ -9,17 +9,12 @@ from xml.etree import ElementTree
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from explorer_pages import INKS, ink, open_page, page_of, two_frames
+from explorer_pages import DRAWN, INKS, ink, open_page, page_of, two_frames
 from torch import nn
 
 from vaecore.explorer import blobs
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
-# what the decoders have made, or the curves where there are none; not what is painted by and by
-DRAWN = """root => {
-    const digits = [...root.querySelectorAll("canvas.vae-digit")].map(canvas => canvas.toDataURL());
-    return (digits.length ? digits : [...root.querySelectorAll("path")].map(path => path.getAttribute("d"))).join(" ");
-}"""
 
 
 @pytest.fixture
@@ -169,6 +164,14 @@ def test_no_barrier_that_axe_knows(every_kind):
     assert [(v["id"], v["nodes"][0]["html"]) for v in found] == []
     assert every_kind.evaluate("document.scrollingElement.scrollWidth") <= 390
     every_kind.locator("details").evaluate_all("all => all.forEach(e => { e.open = false; })")
+
+
+def test_no_outline_sticks_out(every_kind):
+    """The book's pages cut off what does."""
+    outside = """() => [...document.querySelectorAll(".vae-live *:not(:focus)")].map(e => [e, getComputedStyle(e)])
+        .filter(([, s]) => s.outlineStyle !== "none" && parseFloat(s.outlineWidth) > -parseFloat(s.outlineOffset))
+        .map(([e]) => e.outerHTML.slice(0, 100))"""
+    assert every_kind.evaluate(outside) == []
 
 
 SAYS_ITS_VALUE = """e => {

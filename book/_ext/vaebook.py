@@ -11,6 +11,7 @@ from importlib.metadata import files
 from pathlib import Path
 
 from docutils import nodes
+from sphinx.search.en import SearchEnglish
 from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
@@ -29,6 +30,7 @@ REWRITTEN = (  # what other extensions write: axe finds fault with the first thr
     # in the signatures of the reference: a ninth of that page
     (re.compile(r'<span class="([npow])"><span class="pre">([^<]*)</span></span>'), r'<span class="\1">\2</span>'),
 )
+JAPANESE_PAIR = re.compile(r"(?=([\u3040-\u30ff\u3400-\u9fff々]{2}))")  # one at each letter that another follows
 JAPANESE_QUOTE = re.compile(r"<blockquote>(?=(?:(?!</blockquote>).)*[\u3040-\u30ff])", re.DOTALL)
 TOUCHING = r"([^\s<>\u3000-\uffef]{0,20})"  # not Japanese, which has no spaces: its lines break anywhere
 FORMULA = re.compile(rf'{TOUCHING}<span class="math [^>]*>[^<]*</span>{TOUCHING}')
@@ -192,6 +194,26 @@ def finish_page(app, pagename, templatename, context, doctree):
     context["metatags"] = context.get("metatags", "") + tag
 
 
+class Search(SearchEnglish):
+    """Finds Japanese words, between which there are no spaces, as well as English ones.
+
+    In the page, Sphinx's search looks for a word of three letters or more within those of the index, if the index does
+    not have it alone; a shorter one it looks up. So a stretch of Japanese stands there with a mark, and in pairs.
+    """
+
+    def split(self, input):
+        words = super().split(input)
+        return [f"・{word}" if JAPANESE_PAIR.search(word) else word for word in words] + JAPANESE_PAIR.findall(input)
+
+    def word_filter(self, word):  # Sphinx's own drops pairs of hiragana
+        return word not in self.stopwords
+
+
+class JapaneseSearch(Search):
+    lang = "ja"
+    language_name = "Japanese"
+
+
 def bring_mathjax(app):
     """Copies MathJax from its pip package: pages must not fetch it from a CDN."""
     source = next(f for f in files("sphinx-mathjax-offline") if f.name == MATHJAX).locate()
@@ -211,6 +233,8 @@ def setup(app):
     app.add_node(chapter_facts)
     app.add_directive("chapter-facts", ChapterFacts)
     app.add_post_transform(FillChapterFacts)
+    for language in (Search, JapaneseSearch):
+        app.add_search_language(language)
     app.add_css_file("vaebook.css")
     app.add_js_file("vaebook.js")
     app.connect("config-inited", bring_assets)

@@ -102,7 +102,10 @@ def test_no_barrier_in_what_is_folded(browser, served):
     page.close()
 
 
-@pytest.mark.parametrize("words, chapter", [("ELBO", "2. "), ("semi-supervised labels", "7. ")])
+FINDS = [("ELBO", "2. "), ("semi-supervised labels", "7. "), ("分布", "2. "), ("サンプリング", "3. ")]
+
+
+@pytest.mark.parametrize("words, chapter", FINDS)
 def test_search_finds(browser, address, words, chapter):
     page = browser.new_page()
     page.goto(f"{address}search.html?q={words}")

@@ -64,16 +64,18 @@ SOLUTION = ("Multiply.", "6 \\cdot 7", "#equation-hint", "42000000")
 
 @pytest.fixture
 def book(tmp_path, monkeypatch):
-    """A copy of the project with a book of one page; it reads the bundled digits."""
+    """A copy of the project with a book of one page, in a folder with a difficult name; it reads the bundled digits."""
+    root = tmp_path / "a b 本 #1 100%"
+    root.mkdir()
     monkeypatch.setenv("VAECORE_DATA", str(ROOT / "vaecore" / "digits"))
     files = ("_config.yml", "requirements.txt", "pyproject.toml", "LICENSE")
     for name in (*files, "book/_ext", "book/_assets", "tools", "vaecore"):
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        copy(ROOT / name, tmp_path / name)
-    (tmp_path / "_toc.yml").write_text("root: index\n")
-    (tmp_path / "book" / "references.bib").touch()
-    return tmp_path
+        (root / name).parent.mkdir(exist_ok=True)
+        copy(ROOT / name, root / name)
+    (root / "_toc.yml").write_text("root: index\n")
+    (root / "book" / "references.bib").touch()
+    return root
 
 
 def write(book: Path, body: str) -> None:

@@ -66,7 +66,7 @@ test: lint
 	$(PYTEST) --durations=10 -m "not slow"
 
 test-all: lint
-	$(PYTEST) --durations=20 --record vaecore/results/tests.json
+	$(PYTEST) -rs --durations=20 --record vaecore/results/tests.json
 
 # the oldest versions that pyproject.toml allows, then the newest; uv takes the Pythons from PATH or fetches them
 test-versions: setup

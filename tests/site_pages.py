@@ -20,8 +20,9 @@ WATCH = """
     }))).observe({ type: "layout-shift", buffered: true });
     globalThis.settled = async () => {  // all in sight is alive; after ten seconds it is taken as it is
         const inSight = e => e.getBoundingClientRect().bottom > 0 && e.getBoundingClientRect().top < innerHeight;
+        const found = ".vae-quotes ul.search p.context, html:not(.vae-quotes) ul.search li";
         const late = () => [...document.querySelectorAll(".vae-explorer:not(.vae-alive)")].some(inSight)
-            || document.querySelector("#search-results") && !document.querySelector("ul.search p.context");
+            || document.querySelector("#search-results") && !document.querySelector(found);
         for (let n = 0; n < 2 || late() && n < 600; n++) await new Promise(requestAnimationFrame);
     };
 """

@@ -118,6 +118,11 @@ def test_the_other_climbs_to_the_nearest_top(page, explorers, start):
     assert explorers["gap"].best(BENT) == pytest.approx((abs(mu), sigma), abs=1e-3)
 
 
+def test_bars_with_their_table_below_stay_small(explorer_page, fragments):
+    page = explorer_page(fragments["gap"], viewport={"width": 320, "height": 900})
+    assert page.locator(".vae-gap-bars > svg").bounding_box()["width"] < 160
+
+
 # --- grids, and posteriors on them ------------------------------------------------------------------------------
 
 

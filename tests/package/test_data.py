@@ -10,6 +10,8 @@ from mirror import FILES, HTML, contents, flip, garments, idx, whole_mnist, writ
 from torchvision import datasets
 
 from vaecore import data, figures
+from vaecore.explorer import DigitExplorer
+from vaecore.vae import VAE
 
 WHOLE = whole_mnist()
 
@@ -194,7 +196,9 @@ def test_binarize_draws_every_level_with_its_probability():
 def test_greys_that_do_not_go_to_255(top, digits):
     """Fixed bits, scikit-learn's digits: drawn as bits, or as a picture, they would be nearly blank."""
     x = (digits.x_test[:9] / 255 * top).round().byte()
-    for use in (data.binarize, lambda x: figures.digit_grid(x, 3, alt="digits")):
+    pad = DigitExplorer(VAE(d_z=3, hidden=(4,)), digits)
+    uses = (data.binarize, lambda x: figures.digit_grid(x, 3, alt="digits"), lambda x: setattr(pad, "image", x.amax(0)))
+    for use in uses:
         with pytest.warns(UserWarning, match=f"from 0 to 255; the largest is {top}"):
             use(x)
         with warnings.catch_warnings(action="error"):

@@ -32,6 +32,12 @@ def unwrap(model: Any) -> Any:
     return model if inner is None else unwrap(inner)
 
 
+def kind_of(model: nn.Module) -> str:
+    """The name of the model's class, with its module if it is not vaecore's: a reader's own VAE is another one."""
+    kind = type(model)
+    return kind.__name__ if kind.__module__.startswith("vaecore.") else f"{kind.__module__}.{kind.__qualname__}"
+
+
 def plain(name: str) -> str:
     """The name of a weight as it would be if torch.compile had not wrapped a part of the model."""
     return name.replace("_orig_mod.", "")
@@ -54,7 +60,7 @@ def save(
     tensors = {f"model.{plain(name)}": t.to(dtype) if dtype and t.is_floating_point() else t for name, t in weights}
     tensors |= {f"state.{name}": t for name, t in (state or {}).items()}
     tensors = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
-    card = {"model": type(model).__name__, "config": getattr(model, "config", {}), **provenance(), **card}
+    card = {"model": kind_of(model), "config": getattr(model, "config", {}), **provenance(), **card}
     text = as_json("card", card)
     write_whole(path, serialize(tensors, metadata={"card": text, "sha256": _digest(tensors, text)}))
     return path

@@ -147,7 +147,7 @@ def show_digits(
     ax: Axes, images: Shaped[Tensor, "N D"], n_columns: int, shape: tuple[int, int] = (28, 28), extent=None
 ) -> None:
     """Draw images in [0, 1] or uint8 into the axes, row by row, white paper and dark ink."""
-    pixels = _drawable(images).numpy().reshape(-1, *shape)
+    pixels = _drawable(images).numpy().reshape(len(images), *shape)
     blank = np.zeros((-len(pixels) % n_columns, *shape), dtype=pixels.dtype)
     pixels = np.concatenate([pixels, blank])
     rows = pixels.reshape(-1, n_columns, *shape).swapaxes(1, 2)

@@ -31,6 +31,7 @@ def contents_of(folder: Path) -> str:
 
 def write_whole(path: Path, contents: bytes) -> None:
     """Write a file by way of a temporary one next to it; raises OSError, the old file untouched, if that fails."""
+    path = Path(os.path.realpath(path))  # a link stays, and what it points to is written
     part = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -45,7 +46,7 @@ def write_whole(path: Path, contents: bytes) -> None:
         os.replace(part, path)
     except OSError as error:
         reason = error.strerror or error
-        raise OSError(error.errno, f"{path} could not be written ({reason}); the old file is untouched.") from error
+        raise OSError(error.errno, f"{path} could not be written ({reason}); what was there is untouched.") from error
     finally:
         with contextlib.suppress(OSError):
             part.unlink()

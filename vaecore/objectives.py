@@ -18,7 +18,7 @@ from .experiments import CLASSES, Experiment
 from .m2 import M1M2, M2
 from .seeds import seeded
 from .splits import draw_rows, label_split, split_bits
-from .train import History, fit
+from .train import History, fingerprint, fit
 from .vae import VAE
 
 Objective = tuple[Callable[..., Tensor], tuple[Tensor, ...]]  # a loss, and the tensors that its batches are taken from
@@ -165,7 +165,11 @@ def fit_semi_supervised(
     Which images have labels is drawn by the seed `draw`; `settings` go to train.fit.
     """
     loss, tensors = semi_supervised(model, digits, n_labelled, draw, alpha=alpha)
-    return fit(trained_part(unwrap(model)), loss, *tensors, **settings)
+    inner, data = unwrap(model), f"{digits.describe()}, alpha={alpha:g}"
+    if isinstance(inner, M1M2):
+        data += f", features {fingerprint(inner.m1.state_dict().values())}"
+    settings.setdefault("data", data)
+    return fit(trained_part(inner), loss, *tensors, **settings)
 
 
 def trained_part(model: Any) -> Any:

@@ -110,7 +110,11 @@ def has_weights(experiment: Experiment) -> bool:
 
 
 def pretrained(name: str, digits: Digits) -> nn.Module:
-    """The model whose weights are bundled, on the device of the digits; trained on the digits if they are not here."""
+    """The model whose weights are bundled, on the device of the digits; trained on the digits if they are not here.
+
+    The bundled weights have learnt from all of MNIST's training images, and serve for any digits called MNIST: of
+    images held out from those they say too much.
+    """
     if name not in OF_THE_BOOK:
         raise ValueError(f"name must be one of {', '.join(OF_THE_BOOK)}; got {name!r}.")
     return weights_of(EXPERIMENTS[name], digits)

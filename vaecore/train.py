@@ -1,11 +1,12 @@
 """One training loop for every model of the book. It knows nothing of the model: the loss is the chapter's."""
 
 import hashlib
+import json
 import math
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from . import checkpoints, processes
 from .checks import check_above_zero, check_at_least
 from .devices import pick_precision
+from .files import as_json
 from .seeds import seeded
 
 SCHEDULES = ("cosine", "constant")
@@ -96,13 +98,14 @@ def fit(
 
     `faster`, such as {"columns": 4}, multiplies lr for the parameters whose names contain the word. `test` is called
     after each epoch and its value recorded. With `checkpoint`, every epoch is saved there (its card holds the
-    settings, `data`'s name and the losses), and a run that was stopped, started again with the same loss, ends with
-    the same weights; a run at a constant rate also goes on for more epochs. Draws from its own seed. Under torchrun the
-    processes share every batch. Raises FloatingPointError if the loss is not finite; the model then has the weights it
-    had before that epoch.
+    settings, `data` and the losses), and a run that was stopped, started again with the same loss, ends with the same
+    weights; a run at a constant rate also goes on for more epochs. `data` says in words what the data are, and what
+    else decides the loss: a run does not go on with another. Draws from its own seed. Under torchrun the processes
+    share every batch. Raises FloatingPointError if the loss is not finite; the model then has the weights it had before
+    that epoch.
     """
     model, device, n_images = checkpoints.unwrap(model), _device(model, tensors), len(tensors[0])
-    checkpoint = None if checkpoint is None else Path(checkpoint).expanduser().absolute()
+    checkpoint = None if checkpoint is None else _place(Path(checkpoint).expanduser().absolute())
     faster = {word: float(factor) for word, factor in (faster or {}).items()}
     plan = Plan(
         int(epochs),
@@ -111,10 +114,10 @@ def fit(
         schedule,
         int(seed),
         faster,
-        _fingerprint(tensors) if checkpoint else "",
+        fingerprint(tensors) if checkpoint else "",
     )
     optimizer = torch.optim.Adam(plan.groups(model), lr=plan.lr, fused=True)
-    history, precision = _resume(checkpoint, model, optimizer, plan, precision)
+    history, precision = _resume(checkpoint, model, optimizer, plan, precision, data)
     first, n_batches = len(history.loss), -(-n_images // plan.batch_size)
     history.setting = f"{n_images:,} images an epoch, on {device}, {precision}"
     shared_loss = processes.share(model, loss, n_images % plan.batch_size or min(plan.batch_size, n_images), first)
@@ -139,6 +142,14 @@ def fit(
             if checkpoint is not None and processes.is_first():
                 _save(checkpoint, model, optimizer, plan, precision, history, data)
     return history
+
+
+def _place(checkpoint: Path) -> Path:
+    """The path, if a file can be written there: better now than after the first epoch."""
+    checkpoint.parent.mkdir(parents=True, exist_ok=True)
+    if checkpoint.is_dir() or not os.access(checkpoint.parent, os.W_OK):
+        raise OSError(f"checkpoint must be a file in a folder that can be written; got {checkpoint}.")
+    return checkpoint
 
 
 def _device(model: nn.Module, tensors: tuple[Tensor, ...]) -> torch.device:
@@ -170,6 +181,8 @@ def _steps(loss, tensors, batches, optimizer, precision: str, bar) -> Tensor:
             raise ValueError(f"{expected}; got {got}.")
         optimizer.zero_grad()
         value.backward()
+        if not losses and all(p.grad is None for group in optimizer.param_groups for p in group["params"]):
+            raise ValueError("loss must depend on the weights of model; those of another model are not trained.")
         for group in optimizer.param_groups:
             group["lr"] = rate * group["factor"]
         optimizer.step()
@@ -207,7 +220,7 @@ def _save(path, model, optimizer, plan: Plan, precision: str, history: History, 
     checkpoints.save(path, model, moments, data=data, fit=settings, run=run, history=record)
 
 
-def _resume(checkpoint, model, optimizer, plan: Plan, precision: str) -> tuple[History, str]:
+def _resume(checkpoint, model, optimizer, plan: Plan, precision: str, data: str) -> tuple[History, str]:
     """The History so far and the precision. All settings are compared before anything in the model changes."""
     if checkpoint is None or not checkpoint.exists():
         return History(), pick_precision(precision, model, plan.batch_size)
@@ -215,29 +228,31 @@ def _resume(checkpoint, model, optimizer, plan: Plan, precision: str) -> tuple[H
     if "fit" not in card:
         raise ValueError(f"{checkpoint} holds weights but no run to go on with; choose another file.")
     precision = card["fit"]["precision"] if precision == "auto" else precision
-    theirs = card["fit"] | dict(model=card["model"]) | card["config"]
-    ours = asdict(plan) | dict(precision=precision, model=type(model).__name__) | getattr(model, "config", {})
+    theirs = card["fit"] | dict(model=card["model"], data=card["data"])
+    ours = asdict(plan) | dict(precision=precision, model=checkpoints.kind_of(model), data=data)
     if plan.schedule == "constant" and plan.epochs > theirs["epochs"]:
         theirs["epochs"] = plan.epochs
     if theirs["tensors"] != plan.tensors:
         raise ValueError(f"{checkpoint} was made from other data; choose another file.")
-    for name, value in ours.items():
-        if theirs.get(name) != value:
-            raise ValueError(
-                f"{checkpoint} was made with {name}={theirs.get(name)!r}, this run has {value!r}; choose another file."
-            )
+    config = json.loads(as_json("config", getattr(model, "config", {})))  # the card has lists for tuples
+    for here, there in ((ours, theirs), (config, card["config"])):
+        for name, value in here.items():
+            if there.get(name) != value:
+                made = f"{checkpoint} was made with {name}={there.get(name)!r}"
+                raise ValueError(f"{made}, this run has {value!r}; choose another file.")
     checkpoints.load_weights(model, tensors, checkpoint)
     for name, parameter in model.named_parameters():
         prefix = f"state.adam.{checkpoints.plain(name)}."
         found = {n.removeprefix(prefix): t.to(parameter.device) for n, t in tensors.items() if n.startswith(prefix)}
-        if found:
-            optimizer.state[parameter] = found
+        if found:  # Adam's number of steps keeps its type
+            optimizer.state[parameter] = {n: t if n == "step" else t.to(parameter.dtype) for n, t in found.items()}
     record = card["history"]
     tests = [math.nan if value is None else value for value in record["test"]]
     return History(record["loss"], tests, record["seconds"]), precision
 
 
-def _fingerprint(tensors: tuple[Tensor, ...]) -> str:
+def fingerprint(tensors: Iterable[Tensor]) -> str:
+    """Sixteen hexadecimal figures that change with any number, shape or type of the tensors."""
     digest = hashlib.sha256()
     for tensor in tensors:
         digest.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())

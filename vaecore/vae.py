@@ -76,11 +76,11 @@ class VAE(nn.Module):
             raise ValueError(f"y must be {'given' if y is None else 'left out'}: this VAE has d_y={self.d_y}.")
         if y is None:
             return x
-        if not y.is_floating_point():
+        if y.ndim == 1 and not y.is_floating_point():
             check_classes(y, self.d_y)
             y = F.one_hot(y, self.d_y)
-        y = y.to(x.dtype).reshape(x.shape[-2], self.d_y)  # one row for each image; anything else is an error
-        return torch.cat([x, y.expand(*x.shape[:-1], self.d_y)], dim=-1)
+        y = y.to(x.dtype).reshape(len(y), -1)  # one row for each image, or one for all
+        return torch.cat([x, y.expand(*x.shape[:-1], -1)], dim=-1)
 
 
 class Regressor(nn.Module):

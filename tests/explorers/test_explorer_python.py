@@ -14,6 +14,7 @@ from ipywidgets.widgets.widget import _remove_buffers
 from torch import nn
 
 from vaecore import explorer
+from vaecore.distributions import Bernoulli
 from vaecore.explorer import base, blobs
 from vaecore.explorer.digits import base64_of
 from vaecore.vae import VAE
@@ -29,6 +30,16 @@ def of_other_latents() -> VAE:
     return model
 
 
+class Brighter(VAE):
+    def decode(self, z, y=None):
+        return Bernoulli(super().decode(z, y).logits + 1)
+
+
+class Doubled(nn.Linear):
+    def forward(self, x):
+        return 2 * super().forward(x)
+
+
 ZERO = log_normal(GRID) - 1
 REFUSED = {  # the door: the call, given digits; the type of the error, and the argument that it names
     "nothing": (lambda _: explorer.LatentExplorer(), ValueError, "model"),
@@ -41,6 +52,8 @@ REFUSED = {  # the door: the call, given digits; the type of the error, and the 
     "grid": (lambda _: explorer.GapExplorer(GRID / 2, ZERO), ValueError, "z"),
     "joint": (lambda _: explorer.GapExplorer(GRID, {"a": ZERO / 0}), ValueError, "log_joint of 'a'"),
     "layers": (lambda _: net(nn.Linear(2, 3), nn.GELU(), nn.Linear(3, 3)), TypeError, "decoder"),
+    "a decode of its own": (lambda _: explorer.LatentExplorer(Brighter(d_z=2, hidden=(8,))), TypeError, "model"),
+    "a layer of its own": (lambda _: net(Doubled(2, 3), nn.ReLU(), nn.Linear(3, 3)), TypeError, "decoder"),
     "weights": (lambda _: net(nn.Linear(2, 3).apply(lambda m: m.weight.data.fill_(1e6))), ValueError, "decoder"),
 }
 

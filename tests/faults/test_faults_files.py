@@ -145,6 +145,21 @@ def test_two_writers_of_one_file(tmp_path, tally):
     assert sorted(tmp_path.iterdir()) == sorted([another, young, result, path])  # not what may still be written
 
 
+def test_an_own_class_is_not_loaded_as_the_one_whose_name_it_has(tmp_path):
+    own = type("VAE", (VAE,), dict(__module__="notebook"))
+    path = checkpoints.save(tmp_path / "weights", own(d_z=2, hidden=(4,)))
+    with pytest.raises(ValueError, match=r"notebook\.VAE"):
+        checkpoints.load(path)
+
+
+def test_a_link_stays_and_what_it_points_to_is_written(tmp_path):
+    (tmp_path / "disk").mkdir()
+    link = tmp_path / "weights"
+    link.symlink_to(tmp_path / "disk" / "weights")
+    checkpoints.save(link, tiny())
+    assert link.is_symlink() and (tmp_path / "disk" / "weights").is_file()
+
+
 def test_a_new_file_is_as_open_as_others(tmp_path):
     before = os.umask(0o027)
     try:

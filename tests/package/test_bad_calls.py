@@ -40,6 +40,7 @@ def train(model=None, tensor=X, loss=lambda model, x: -model.elbo(x).mean(), **s
     return fit(model, lambda x: loss(model, x), tensor, **dict(epochs=1) | settings)
 
 
+OTHER = vae()
 CALLS = {
     "Digits: grey up to 1": (lambda: digits(PIXELS // 255), ValueError, "x_train"),
     "Digits: classes one-hot": (lambda: digits(y=F.one_hot(Y)), ValueError, "y_train"),
@@ -89,11 +90,14 @@ CALLS = {
     "fit: an array": (lambda: train(tensor=np.zeros((6, 20))), TypeError, "tensors"),
     "fit: loss per image": (lambda: train(loss=lambda model, x: -model.elbo(x)), ValueError, "loss"),
     "fit: loss without the model": (lambda: train(loss=lambda model, x: x.sum()), ValueError, "loss"),
+    "fit: another model's loss": (lambda: train(vae(), loss=lambda _, x: -OTHER.elbo(x).mean()), ValueError, "loss"),
+    "fit: checkpoint a folder": (lambda: train(checkpoint="."), OSError, "must be a file"),
     "fit: no weights": (lambda: train(torch.nn.ReLU()), ValueError, "model"),
     "pretrained: name": (lambda: runs.pretrained("m1", digits()), ValueError, "name"),
     "checkpoints: card": (lambda: checkpoints.save("unwritten", vae(), note=object()), TypeError, "card"),
     "graph: dot": (lambda: diagrams.graph("digraph { a -> ", alt="x"), ValueError, "dot"),
     "graph: no alt text": (lambda: diagrams.graph("digraph { a }", alt=" "), ValueError, "alt"),
+    "digit_grid: shape": (lambda: figures.digit_grid(torch.zeros(4, 16), 1, "x", shape=(2, 2)), ValueError, "reshape"),
     "digit_grid: values": (lambda: figures.digit_grid(torch.full((1, 784), 2.0), 1, alt="x"), ValueError, "images"),
 }
 

@@ -77,6 +77,23 @@ def test_another_setting_or_architecture_is_refused(two_epochs, setting, value):
     assert weights(model) == untrained and two_epochs.read_bytes() == before
 
 
+def test_an_own_models_config_is_compared_apart_and_may_hold_tuples(tmp_path):
+    settings = dict(checkpoint=tmp_path / "run", epochs=1, batch_size=50)
+    for _ in range(2):
+        model = tiny()
+        model.config = dict(hidden=(16,), lr=1.0)
+        fit(model, lambda x, model=model: -model.elbo(x).mean(), images(), lr=0.1, **settings)
+    with pytest.raises(ValueError, match=r"lr=0\.1, this run has 1\.0"):
+        fit(model, lambda x: -model.elbo(x).mean(), images(), lr=1.0, **settings)
+
+
+def test_a_run_goes_on_in_another_type_of_numbers(tmp_path):
+    train(tiny(), tmp_path / "run", epochs=1, schedule="constant")
+    model = tiny().double()
+    history = train(model, tmp_path / "run", epochs=2, schedule="constant")
+    assert len(history.loss) == 2 and model.encoder[0].weight.dtype == torch.float64
+
+
 def test_other_data_and_weights_without_a_run_are_refused(two_epochs, tmp_path):
     model = tiny()
     with pytest.raises(ValueError, match="other data"):

@@ -91,6 +91,21 @@ def test_a_compiled_m2_learns_and_is_measured(stacked, digits):
     assert values[0] == values[1]
 
 
+def test_m2_does_not_go_on_with_another_weight_of_the_labels_or_another_m1(tmp_path, digits):
+    few = dataclasses.replace(digits, x_train=digits.x_train[:200], y_train=digits.y_train[:200])
+    m1, other = VAE(d_z=2, hidden=(8,)), VAE(d_z=2, hidden=(8,))
+
+    def learn(m1, alpha):
+        model = M1M2(m1, M2(2, 2, (8,), likelihood="gaussian"), torch.tensor([True, True]))
+        fit_semi_supervised(model, few, 100, 0, alpha, epochs=1, batch_size=100, checkpoint=tmp_path / "run")
+
+    learn(m1, 0.1)
+    learn(m1, 0.1)
+    for case in ((m1, 1.0), (other, 0.1)):
+        with pytest.raises(ValueError, match="was made with data="):
+            learn(*case)
+
+
 def test_a_models_own_part_called_module_is_no_wrapping():
     model = torch.nn.Module()
     model.module, model.extra = torch.nn.Linear(1, 1), torch.nn.Linear(1, 1)

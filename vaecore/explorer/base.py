@@ -148,11 +148,16 @@ def device_of(model: nn.Module) -> torch.device:
 def frozen(model: nn.Module, *kinds: type[Model], name: str = "model") -> Model:
     """Return a copy without torch.compile's or another wrapper, so that Python keeps the weights that the page has.
 
-    Raises TypeError if it is of none of the kinds.
+    Raises TypeError if it is of none of the kinds, or computes otherwise: the page would not.
     """
     copied = copy.deepcopy(unwrap(model)).eval().requires_grad_(False)
-    if not isinstance(copied, kinds):
-        raise TypeError(f"{name} must be a {' or '.join(k.__name__ for k in kinds)}; got {type(copied).__name__}.")
+    kind = next((kind for kind in kinds if isinstance(copied, kind)), None)
+    named = " or ".join(kind.__name__ for kind in kinds)
+    if kind is None:
+        raise TypeError(f"{name} must be a {named}; got {type(copied).__name__}.")
+    for method in ("encode", "decode", "predict"):
+        if getattr(type(copied), method, None) is not getattr(kind, method, None):
+            raise TypeError(f"{name} must be a {named}; got {type(copied).__name__}, with a {method} of its own.")
     return copied
 
 

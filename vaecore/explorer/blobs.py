@@ -95,7 +95,8 @@ def _layers(net: nn.Module, name: str) -> list[tuple[np.ndarray, np.ndarray, str
         raise TypeError(f"{name} must be an MLP, an nn.Sequential; got {type(net).__name__}. Pass decode= for others.")
     modules = [net.first, *net.rest] if isinstance(net, LabelledMLP) else list(net)
     names = {kind: key for key, kind in ACTIVATIONS.items()}
-    linears, between = [m for m in modules[::2] if isinstance(m, nn.Linear)], modules[1::2]
+    between = modules[1::2]  # and no subclass that computes something else
+    linears = [m for m in modules[::2] if isinstance(m, nn.Linear) and type(m).forward is nn.Linear.forward]
     if len(linears) != len(between) + 1 or any(type(m) not in names or _is_other_softplus(m) for m in between):
         raise TypeError(f"{name} must be Linear layers with {', '.join(ACTIVATIONS)} between. Pass decode= for others.")
     weights = [linear.weight.detach().cpu().float() for linear in linears]

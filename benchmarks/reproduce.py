@@ -112,6 +112,8 @@ def main() -> None:
     if args.jobs < 1:
         parser.error(f"--jobs must be at least 1; got {args.jobs}.")
     if args.row in TABLES:
+        if args.labels or args.draw:
+            parser.error(f"--labels and --draw are for a row; {args.row} is a table.")
         runs = runs_of(args.row)
     else:
         row = EXPERIMENTS[args.row]

@@ -262,7 +262,11 @@ def main() -> None:
     left_out = {"quality"} if args.quick else {"side_by_side"} if device.type != "cpu" else set()
     report = dict(machine=machine(device), quick=args.quick)
     if args.parts and args.json and args.json.exists():
-        report = json.loads(args.json.read_text(encoding="utf-8")) | report
+        before = json.loads(args.json.read_text(encoding="utf-8"))
+        same = before["quick"] == args.quick and before["machine"]["processor"] == report["machine"]["processor"]
+        if not same:
+            parser.error(f"{args.json} is of another processor, or one of the two is --quick; give another file.")
+        report = before | report
     for name in args.parts or [name for name in parts if name not in left_out]:
         report[name] = parts[name]()
         print(name, json.dumps(report[name], indent=1), flush=True)

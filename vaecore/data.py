@@ -198,6 +198,8 @@ def _load(folder: Path, name: str, device: str | torch.device, remedy: str) -> D
                 known = [sums for sums in known if sums[file] == sha256]
                 if not known:
                     raise ValueError("has another checksum than MNIST's")
+            elif hashlib.sha256(contents).hexdigest() == SHA256[file]:
+                raise ValueError(f"is MNIST's, not {name}'s")
             elif len(array) != SIZES["t10k" in file]:
                 raise ValueError(f"holds {len(array):,} entries, not the {SIZES['t10k' in file]:,} of {name}")
             arrays.append(array)

@@ -97,6 +97,8 @@ class Bernoulli:
         Minus the binary cross-entropy, summed over pixels; computed from the logits, so log 0 never occurs.
         """
         check_unit_interval(x)
+        if x.shape[-1:] != self.logits.shape[-1:]:  # x (B,) and logits (B, 1) would broadcast to (B, B)
+            raise ValueError(f"x must have {self.logits.shape[-1]} pixels in its last dimension; got {tuple(x.shape)}.")
         logits, x = torch.broadcast_tensors(self.logits, x.to(self.logits.dtype))
         return -F.binary_cross_entropy_with_logits(logits, x, reduction="none").sum(-1)
 

@@ -119,7 +119,9 @@ def fit(
     optimizer = torch.optim.Adam(plan.groups(model), lr=plan.lr, fused=True)
     history, precision = _resume(checkpoint, model, optimizer, plan, precision, data)
     first, n_batches = len(history.loss), -(-n_images // plan.batch_size)
-    history.setting = f"{n_images:,} images an epoch, on {device}, {precision}"
+    dtype = next(model.parameters()).dtype
+    numbers = precision if dtype == torch.float32 else str(dtype).removeprefix("torch.")
+    history.setting = f"{n_images:,} images an epoch, on {device}, {numbers}"
     shared_loss = processes.share(model, loss, n_images % plan.batch_size or min(plan.batch_size, n_images), first)
     with _progress(plan.epochs * n_batches, first * n_batches) as bar:
         for epoch in range(first, plan.epochs):

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 
 from vaecore import checkpoints, data, devices, diagrams, evaluate, figures, runs, seeds, splits
 from vaecore.data import Digits
+from vaecore.distributions import Bernoulli
 from vaecore.m2 import M1M2, M2
 from vaecore.train import fit
 from vaecore.vae import VAE
@@ -58,6 +59,7 @@ CALLS = {
     "VAE: no need of a condition": (lambda: vae().elbo(X, Y), ValueError, "y"),
     "VAE: class too high": (lambda: vae(d_y=3).encode(X, Y + 1), ValueError, "y"),
     "Bernoulli: values": (lambda: vae().decode(torch.zeros(6, 2)).log_prob(X - 1), ValueError, "x"),
+    "Bernoulli: a column for a row": (lambda: Bernoulli(torch.zeros(4, 1)).log_prob(torch.ones(4)), ValueError, "x"),
     "M2: likelihood": (lambda: m2(likelihood="laplace"), ValueError, "likelihood"),
     "M2: values": (lambda: m2().unlabelled_bound(X + 2), ValueError, "x"),
     "M2: classes one-hot": (lambda: m2().labelled_bound(X, F.one_hot(Y)), ValueError, "y"),

@@ -94,7 +94,9 @@ def test_the_table_of_the_paper_is_complete():
     assert set(reproduce.PUBLISHED.values()) <= set(records.PUBLISHED)
 
 
-@pytest.mark.parametrize("arguments", [[], ["m3"], ["m2", "--labels", "50"], ["m2", "--jobs", "0"]])
+@pytest.mark.parametrize(
+    "arguments", [[], ["m3"], ["m2", "--labels", "50"], ["m2", "--jobs", "0"], ["table1", "--draw", "1"]]
+)
 def test_bad_commands_are_refused(arguments, monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["reproduce", *arguments])
     with pytest.raises(SystemExit):

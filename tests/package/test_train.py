@@ -92,6 +92,7 @@ def test_a_run_goes_on_in_another_type_of_numbers(tmp_path):
     model = tiny().double()
     history = train(model, tmp_path / "run", epochs=2, schedule="constant")
     assert len(history.loss) == 2 and model.encoder[0].weight.dtype == torch.float64
+    assert history.setting.endswith("float64")
 
 
 def test_other_data_and_weights_without_a_run_are_refused(two_epochs, tmp_path):

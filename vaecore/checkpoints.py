@@ -55,6 +55,8 @@ def save(
     The file appears whole or not at all. The card also gets the architecture, the versions and the commit.
     `dtype` (torch.float16, say) is what the weights are stored in; they are loaded as float32.
     """
+    if dtype is not None and not dtype.is_floating_point:
+        raise ValueError(f"dtype must be a type of floating-point numbers; got {dtype}.")
     path, model = Path(path).expanduser(), unwrap(model)
     weights = model.state_dict().items()
     tensors = {f"model.{plain(name)}": t.to(dtype) if dtype and t.is_floating_point() else t for name, t in weights}

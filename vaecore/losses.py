@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from .checks import check_classes
 from .distributions import Gaussian
 from .evaluate import log_weights
 from .m2 import M2
@@ -34,6 +35,7 @@ def regressor_loss(model: Regressor, x: Float[Tensor, "B D"], y: Float[Tensor, "
 
 def classifier_loss(model: M2, x: Float[Tensor, "B D"], y: Int64[Tensor, "B"]) -> Loss:
     """Minus log q(y|x) of the true classes."""
+    check_classes(y, model.n_classes)  # torch would leave out those of -100
     return F.nll_loss(model.log_q_y(x), y)
 
 

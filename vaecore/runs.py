@@ -77,7 +77,7 @@ def weights_of(experiment: Experiment, digits: Digits) -> nn.Module:
     """The experiment's model: from the bundled weights, from the address in $VAECORE_WEIGHTS, or else trained."""
     bundled = replace(experiment, data="MNIST")
     path, device = WEIGHTS / f"{bundled.stem()}.safetensors", digits.x_train.device
-    fits = digits.name.startswith("MNIST")
+    fits = data.fingerprint(digits) in data.MNIST_ITSELF
     if fits and path.exists():
         return checkpoints.load(path, device)[0]
     known, address = card(bundled.name), os.environ.get("VAECORE_WEIGHTS")
@@ -112,8 +112,8 @@ def has_weights(experiment: Experiment) -> bool:
 def pretrained(name: str, digits: Digits) -> nn.Module:
     """The model whose weights are bundled, on the device of the digits; trained on the digits if they are not here.
 
-    The bundled weights have learnt from all of MNIST's training images, and serve for any digits called MNIST: of
-    images held out from those they say too much.
+    The bundled weights are for MNIST itself, the whole set or the bundled digits. On any other digits, also on a part
+    of MNIST, the model is trained.
     """
     if name not in OF_THE_BOOK:
         raise ValueError(f"name must be one of {', '.join(OF_THE_BOOK)}; got {name!r}.")

@@ -99,10 +99,10 @@ def fit(
     `faster`, such as {"columns": 4}, multiplies lr for the parameters whose names contain the word. `test` is called
     after each epoch and its value recorded. With `checkpoint`, every epoch is saved there (its card holds the
     settings, `data` and the losses), and a run that was stopped, started again with the same loss, ends with the same
-    weights; a run at a constant rate also goes on for more epochs. `data` says in words what the data are, and what
-    else decides the loss: a run does not go on with another. Draws from its own seed. Under torchrun the processes
-    share every batch. Raises FloatingPointError if the loss is not finite; the model then has the weights it had before
-    that epoch.
+    weights, whatever weights the model then has; a run at a constant rate also goes on for more epochs. `data` says in
+    words what the data are, and what else decides the loss: a run does not go on with another. Draws from its own
+    seed. Under torchrun the processes share every batch. Raises FloatingPointError if the loss is not finite; the model
+    then has the weights it had before that epoch.
     """
     model, device, n_images = checkpoints.unwrap(model), _device(model, tensors), len(tensors[0])
     checkpoint = None if checkpoint is None else _place(Path(checkpoint).expanduser().absolute())

@@ -13,7 +13,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from vaecore import checkpoints, data, devices, diagrams, evaluate, figures, runs, seeds, splits
+from vaecore import checkpoints, data, devices, diagrams, evaluate, figures, losses, runs, seeds, splits
 from vaecore.data import Digits
 from vaecore.distributions import Bernoulli
 from vaecore.m2 import M1M2, M2
@@ -96,6 +96,8 @@ CALLS = {
     "fit: checkpoint a folder": (lambda: train(checkpoint="."), OSError, "must be a file"),
     "fit: no weights": (lambda: train(torch.nn.ReLU()), ValueError, "model"),
     "pretrained: name": (lambda: runs.pretrained("m1", digits()), ValueError, "name"),
+    "checkpoints: dtype": (lambda: checkpoints.save("unwritten", vae(), dtype=torch.int8), ValueError, "dtype"),
+    "classifier_loss: torch's own mark": (lambda: losses.classifier_loss(m2(), X, Y - 100), ValueError, "y"),
     "checkpoints: card": (lambda: checkpoints.save("unwritten", vae(), note=object()), TypeError, "card"),
     "graph: dot": (lambda: diagrams.graph("digraph { a -> ", alt="x"), ValueError, "dot"),
     "graph: no alt text": (lambda: diagrams.graph("digraph { a }", alt=" "), ValueError, "alt"),

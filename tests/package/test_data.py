@@ -2,7 +2,6 @@
 
 import dataclasses
 import gzip
-import hashlib
 import warnings
 
 import pytest
@@ -165,13 +164,6 @@ def test_other_names_are_checked_by_size(file, stored, reason, tmp_path):
     root = write(tmp_path, {**garments(), file: stored}, "FashionMNIST")
     with pytest.raises(ValueError, match=f"FashionMNIST/raw/{file} {reason}"):
         data.mnist("FashionMNIST", root=root)
-
-
-def test_mnist_is_not_taken_for_another_set(tmp_path, monkeypatch):
-    stored = garments()
-    monkeypatch.setitem(data.SHA256, FILES[0], hashlib.sha256(stored[FILES[0]]).hexdigest())
-    with pytest.raises(ValueError, match=f"{FILES[0]} is MNIST's"):
-        data.mnist("FashionMNIST", root=write(tmp_path, stored, "FashionMNIST"))
 
 
 # ---- What becomes of a pixel

@@ -107,15 +107,8 @@ def fit(
     model, device, n_images = checkpoints.unwrap(model), _device(model, tensors), len(tensors[0])
     checkpoint = None if checkpoint is None else _place(Path(checkpoint).expanduser().absolute())
     faster = {word: float(factor) for word, factor in (faster or {}).items()}
-    plan = Plan(
-        int(epochs),
-        int(batch_size),
-        float(lr),
-        schedule,
-        int(seed),
-        faster,
-        fingerprint(tensors) if checkpoint else "",
-    )
+    hashed = fingerprint(tensors) if checkpoint else ""
+    plan = Plan(int(epochs), int(batch_size), float(lr), schedule, int(seed), faster, hashed)
     optimizer = torch.optim.Adam(plan.groups(model), lr=plan.lr, fused=True)
     history, precision = _resume(checkpoint, model, optimizer, plan, precision, data)
     first, n_batches = len(history.loss), -(-n_images // plan.batch_size)

@@ -140,9 +140,9 @@ def fit(
 
 
 def _place(checkpoint: Path) -> Path:
-    """The path, if a file can be written there: better now than after the first epoch."""
+    """The path, if a file is or can be written there: better now than after the first epoch."""
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
-    if checkpoint.is_dir() or not os.access(checkpoint.parent, os.W_OK):
+    if checkpoint.is_dir() or not (checkpoint.exists() or os.access(checkpoint.parent, os.W_OK)):
         raise OSError(f"checkpoint must be a file in a folder that can be written; got {checkpoint}.")
     return checkpoint
 

@@ -72,6 +72,8 @@ class Plan:
         for word in self.faster:
             if not any(word in name for name in named):
                 raise ValueError(f"faster names {word!r}, but the parameters are {', '.join(named)}.")
+        if twice := [name for name in named if sum(word in name for word in self.faster) > 1]:
+            raise ValueError(f"faster must name each parameter by one word; several of its words are in {twice[0]}.")
         by_factor: dict[float, list[Tensor]] = {}
         for name, parameter in named.items():
             factor = next((factor for word, factor in self.faster.items() if word in name), 1.0)
@@ -101,8 +103,8 @@ def fit(
     settings, `data` and the losses), and a run that was stopped, started again with the same loss, ends with the same
     weights, whatever weights the model then has; a run at a constant rate also goes on for more epochs. `data` says in
     words what the data are, and what else decides the loss: a run does not go on with another. Draws from its own
-    seed. Under torchrun the processes share every batch. Raises FloatingPointError if the loss is not finite; the model
-    then has the weights it had before that epoch.
+    seed. Under torchrun the processes share every batch. Raises FloatingPointError if the loss is not finite. After an
+    error, or an interrupt, the model has the weights from before that epoch.
     """
     model, device, n_images = checkpoints.unwrap(model), _device(model, tensors), len(tensors[0])
     checkpoint = None if checkpoint is None else _place(Path(checkpoint).expanduser().absolute())
@@ -112,25 +114,28 @@ def fit(
     optimizer = torch.optim.Adam(plan.groups(model), lr=plan.lr, fused=True)
     history, precision = _resume(checkpoint, model, optimizer, plan, precision, data)
     first, n_batches = len(history.loss), -(-n_images // plan.batch_size)
-    dtype = next(model.parameters()).dtype
-    numbers = precision if dtype == torch.float32 else str(dtype).removeprefix("torch.")
+    dtype = str(next(model.parameters()).dtype).removeprefix("torch.")
+    numbers = precision if dtype == "float32" else dtype
     history.setting = f"{n_images:,} images an epoch, on {device}, {numbers}"
     shared_loss = processes.share(model, loss, n_images % plan.batch_size or min(plan.batch_size, n_images), first)
     with _progress(plan.epochs * n_batches, first * n_batches) as bar:
         for epoch in range(first, plan.epochs):
             start, before = time.perf_counter(), [weight.clone() for weight in model.state_dict().values()]
             rates = (plan.rate(epoch * n_batches + i, plan.epochs * n_batches) for i in range(n_batches))
-            with seeded(plan.epoch_seed(epoch), device):
-                order = torch.randperm(n_images, device=device)
-                processes.separate_noise(plan.epoch_seed(epoch), device)
-                batches = zip(order.split(plan.batch_size), rates, strict=True)
-                losses = _steps(shared_loss, tensors, batches, optimizer, precision, bar)
-            mean = processes.average(losses).mean().item()  # the first time that the host waits for a GPU
-            if not all(math.isfinite(total) for total in (mean, *(p.sum().item() for p in model.parameters()))):
+            try:
+                with seeded(plan.epoch_seed(epoch), device):
+                    order = torch.randperm(n_images, device=device)
+                    processes.separate_noise(plan.epoch_seed(epoch), device)
+                    batches = zip(order.split(plan.batch_size), rates, strict=True)
+                    losses = _steps(shared_loss, tensors, batches, optimizer, precision, bar)
+                mean = processes.average(losses).mean().item()  # the first time that the host waits for a GPU
+                if not all(math.isfinite(total) for total in (mean, *(p.sum().item() for p in model.parameters()))):
+                    raise FloatingPointError(_reason(losses, epoch, tensors, before))
+                with seeded(plan.seed, device):
+                    history.test.append(math.nan if test is None else float(test()))
+            except BaseException:  # also of somebody who stops it by hand
                 checkpoints.copy_weights(model, before)
-                raise FloatingPointError(_reason(losses, epoch, tensors, before))
-            with seeded(plan.seed, device):
-                history.test.append(math.nan if test is None else float(test()))
+                raise
             history.loss.append(mean)
             history.seconds.append(time.perf_counter() - start)
             bar.set_postfix_str(f"epoch {epoch + 1}/{plan.epochs}, loss {mean:.2f}")
@@ -151,6 +156,12 @@ def _device(model: nn.Module, tensors: tuple[Tensor, ...]) -> torch.device:
     weight = next(model.parameters(), None)
     if weight is None:
         raise ValueError(f"model must have weights to train; got {type(model).__name__}, which has none.")
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise ValueError(f"model must have weights to train; all those of this {type(model).__name__} are frozen.")
+    if torch.is_inference_mode_enabled():
+        raise ValueError("model cannot be trained inside torch.inference_mode(), which allows no gradient.")
+    if any(parameter.dtype == torch.float16 for parameter in model.parameters()):
+        raise TypeError("model must not have float16 weights: use float32, and precision='bf16' for speed.")
     if not tensors or any(tensor.ndim == 0 or len(tensor) == 0 for tensor in tensors):
         raise ValueError("tensors must be at least one, each with at least one row.")
     if len({len(tensor) for tensor in tensors}) > 1:
@@ -198,12 +209,14 @@ def _reason(losses: Tensor, epoch: int, tensors: tuple[Tensor, ...], before: lis
     largest = max((float(t.abs().max()) for t in tensors if t.is_floating_point()), default=0.0)
     if largest > 100:
         return f"{text}the data reach {largest:g}: scale them to about 1."
+    if epoch == step == 0 and not losses[0].isfinite():
+        return f"{text}no step had been taken yet: look at the loss, its settings and the data."
     return f"{text}try a smaller lr."
 
 
 def _save(path, model, optimizer, plan: Plan, precision: str, history: History, data: str) -> None:
-    untested = [None if math.isnan(value) else value for value in history.test]  # JSON has no nan
-    record = dict(loss=history.loss, test=untested, seconds=history.seconds)
+    test = [value if math.isfinite(value) else str(value) for value in history.test]  # JSON has neither nan nor inf
+    record = dict(loss=history.loss, test=test, seconds=history.seconds)
     moments = {
         f"adam.{checkpoints.plain(name)}.{key}": value
         for name, parameter in model.named_parameters()
@@ -242,7 +255,7 @@ def _resume(checkpoint, model, optimizer, plan: Plan, precision: str, data: str)
         if found:  # Adam's number of steps keeps its type
             optimizer.state[parameter] = {n: t if n == "step" else t.to(parameter.dtype) for n, t in found.items()}
     record = card["history"]
-    tests = [math.nan if value is None else value for value in record["test"]]
+    tests = [math.nan if value is None else float(value) for value in record["test"]]  # None: from an older vaecore
     return History(record["loss"], tests, record["seconds"]), precision
 
 

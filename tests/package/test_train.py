@@ -132,6 +132,12 @@ def test_the_card_says_how_the_weights_came_about(tmp_path):
     assert weights(loaded) == weights(model) and [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
+@pytest.mark.parametrize("value", [-math.inf, math.nan])
+def test_a_test_value_that_json_has_not_is_recorded_too(tmp_path, value):
+    first, again = (train(tiny(), tmp_path / "run", test=lambda: value).test for _ in range(2))
+    assert str(first) == str(again) == str([value] * 3)
+
+
 def test_the_history_is_a_few_lines():
     text = repr(train(tiny(), epochs=40))
     assert len(text.splitlines()) <= 7 and "40 epochs in" in text
@@ -192,6 +198,22 @@ def test_after_a_loss_that_is_not_finite_the_last_good_weights_are_kept(tmp_path
         fit(model, loss, torch.zeros(4, 1), epochs=4, batch_size=2, checkpoint=tmp_path / "run")
     assert weights(model) == good[-1] and epochs_saved(tmp_path / "run") == 2
     assert torch.equal(checkpoints.read(tmp_path / "run")[0]["model.weight"], model.weight)
+
+
+@pytest.mark.parametrize("where", [dict(each=3), dict(test=1)])
+def test_after_any_error_the_model_has_the_weights_from_before_that_epoch(where):
+    train(first := tiny(), epochs=1, schedule="constant")
+    (name, call), model = where.popitem(), tiny()
+    stop = stop_at(call)
+    with pytest.raises(KeyboardInterrupt):
+        train(model, schedule="constant", **{name: lambda: stop() or 0.0})
+    assert weights(model) == weights(first)
+
+
+def test_a_loss_that_is_not_finite_at_first_needs_no_smaller_rate():
+    model = torch.nn.Linear(1, 1)
+    with pytest.raises(FloatingPointError, match="no step had been taken yet: look at the loss"):
+        fit(model, lambda x: model(x).mean() * math.inf, torch.ones(9, 1), epochs=1)
 
 
 def test_the_message_distinguishes_data_from_the_learning_rate():

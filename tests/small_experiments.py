@@ -12,6 +12,7 @@ def make_small(patch, folder, digits) -> data.Digits:
     few = dict(x_train=digits.x_train[:600], y_train=digits.y_train[:600], origin="")
     few = dataclasses.replace(digits, **few, x_test=digits.x_test[:40], y_test=digits.y_test[:40])
     patch.setattr(data, "SIZES", (600, 40))
+    patch.setattr(data, "MNIST_ITSELF", (data.fingerprint(few),))
     patch.setattr(data, "mnist", lambda *args, root=None, **kwargs: few if root is None else digits)
     patch.setattr(records, "RESULTS", folder / "results")
     patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from .checks import check_classes
+from .checks import check_at_least, check_classes
 from .distributions import Gaussian
 from .evaluate import log_weights
 from .m2 import M2
@@ -55,6 +55,7 @@ def semi_supervised_loss(
     Each batch may have any size: its mean, times the number of such images, stands for their full sum. The last term
     is alpha times the mean over the labelled images of -log q(y|x); the paper's alpha is N times ours.
     """
+    check_at_least(0, alpha=alpha)
     labelled_sum = n_labelled * model.labelled_bound(x_l, y_l).mean()
     bounds = model.unlabelled_bound(x_u) if unlabelled_bound is None else unlabelled_bound(model, x_u)
     unlabelled_sum = n_unlabelled * bounds.mean()

@@ -113,6 +113,8 @@ class M2(nn.Module):
         return self.decode(z).mean.transpose(0, 1)
 
     def _pixels(self, x: Tensor) -> Tensor:
+        if x.ndim != 2:  # a single image would be taken for a row of each class
+            raise ValueError(f"x must be images, (B, {self.d_x}); got shape {tuple(x.shape)}.")
         if self.likelihood == "bernoulli":
             check_unit_interval(x)
         return x
@@ -129,6 +131,8 @@ class M1M2(nn.Module):
 
     def __init__(self, m1: VAE, m2: M2, active: Bool[Tensor, "Z1"]) -> None:
         super().__init__()
+        if len(active) != m1.d_z:
+            raise ValueError(f"active must say of each of m1's {m1.d_z} latents whether m2 sees it; got {len(active)}.")
         if (m2.likelihood, m2.d_x) != ("gaussian", active.sum()):
             raise ValueError(f"m2 must have likelihood 'gaussian' and d_x={active.sum()}, got {m2.config}.")
         self.m1, self.m2 = m1.requires_grad_(False), m2

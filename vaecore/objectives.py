@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from . import evaluate, losses
 from .checkpoints import unwrap
+from .checks import check_at_least
 from .data import Digits, binarize
 from .distributions import Gaussian
 from .experiments import CLASSES, Experiment
@@ -135,8 +136,10 @@ def semi_supervised(
     """J^alpha / N of up to `labelled_batch` labelled images and a batch of others, plus the weighted class imbalance.
 
     `in_turn`: J and the classifier's term take a step each, as in the code of the source's [3]; an epoch must then have
-    an even number of steps. The other settings are those of an Experiment.
+    an even number of steps, and the loss counts them, so make a new one to go on with a run. The other settings are
+    those of an Experiment.
     """
+    check_at_least(0, alpha=alpha)
     inner = unwrap(model)
     m2 = trained_part(inner)
     stored, view = _inputs(inner, digits, views)
@@ -162,13 +165,14 @@ def fit_semi_supervised(
 ) -> History:
     """Train an M2 on the training images' bits, or the M2 of an M1+M2 on its features, with n_labelled labels.
 
-    Which images have labels is drawn by the seed `draw`; `settings` go to train.fit.
+    Which images have labels is drawn by the seed `draw`; `settings` go to train.fit, `data` with what else decides
+    the loss.
     """
     loss, tensors = semi_supervised(model, digits, n_labelled, draw, alpha=alpha)
     inner, data = unwrap(model), f"{digits.describe()}, alpha={alpha:g}"
     if isinstance(inner, M1M2):
         data += f", features {fingerprint(inner.m1.state_dict().values())}"
-    settings.setdefault("data", data)
+    settings["data"] = ", ".join(filter(None, (settings.get("data"), data)))
     return fit(trained_part(inner), loss, *tensors, **settings)
 
 

@@ -39,6 +39,10 @@ def train(experiment: Experiment, digits: Digits) -> nn.Module:
 
     Return the model, on the device of the digits. Checkpoints are kept in `cache_folder("runs")`, under the key.
     """
+    if experiment.is_labelled and not experiment.labels:
+        raise ValueError(
+            f"experiment must say how many labels it uses: EXPERIMENTS[{experiment.name!r}].at(labels=100)."
+        )
     experiment, device = on(experiment, digits), digits.x_train.device
     start = experiment.start()
     first = weights_of(start, digits) if start else None
@@ -67,9 +71,11 @@ def stages(experiment: Experiment) -> dict[Path, int]:
 
 def on(experiment: Experiment, digits: Digits) -> Experiment:
     """The experiment as it is run on these digits; on other data than the whole of MNIST it has another key."""
-    if digits.name == "MNIST" and digits.is_full:
+    if digits.is_full and data.fingerprint(digits) in data.MNIST_ITSELF:
         return experiment
     labels = experiment.labels and min(experiment.labels, len(digits.x_train) // 60 * 10)
+    if labels == 0:
+        raise ValueError(f"digits must be at least 60 to train on, for ten with labels; got {len(digits.x_train)}.")
     return replace(experiment, data=data.fingerprint(digits), labels=labels)
 
 

@@ -17,6 +17,7 @@ from vaecore import checkpoints, data, devices, diagrams, evaluate, figures, los
 from vaecore.data import Digits
 from vaecore.distributions import Bernoulli
 from vaecore.m2 import M1M2, M2
+from vaecore.objectives import semi_supervised
 from vaecore.train import fit
 from vaecore.vae import VAE
 
@@ -39,6 +40,10 @@ def digits(x=PIXELS, y=Y) -> Digits:
 def train(model=None, tensor=X, loss=lambda model, x: -model.elbo(x).mean(), **settings):
     model = model or vae()
     return fit(model, lambda x: loss(model, x), tensor, **dict(epochs=1) | settings)
+
+
+def j(**settings):
+    return losses.semi_supervised_loss(m2(), X, Y, X, n_labelled=6, n_unlabelled=6, **settings)
 
 
 OTHER = vae()
@@ -65,6 +70,12 @@ CALLS = {
     "M2: classes one-hot": (lambda: m2().labelled_bound(X, F.one_hot(Y)), ValueError, "y"),
     "M2: class below 0": (lambda: m2().labelled_bound(X, Y - 1), ValueError, "y"),
     "M1M2: sizes": (lambda: M1M2(vae(), m2(d_x=2), torch.tensor([True, False])), ValueError, "m2"),
+    "M2: one image": (lambda: m2().unlabelled_bound(X[0]), ValueError, "x"),
+    "M1M2: length of active": (
+        lambda: M1M2(vae(), m2(d_x=2, likelihood="gaussian"), torch.tensor([True, True, False])),
+        ValueError,
+        "active",
+    ),
     "evaluate: dtype": (lambda: evaluate.elbo(vae(), X.byte()), TypeError, "x"),
     "evaluate: rank": (lambda: evaluate.elbo(vae(), X[0]), TypeError, "x"),
     "evaluate: length of y": (lambda: evaluate.elbo(vae(d_y=3), X, Y[:5]), ValueError, "y"),
@@ -87,6 +98,10 @@ CALLS = {
     "fit: schedule": (lambda: train(schedule="step"), ValueError, "schedule"),
     "fit: precision": (lambda: train(precision="fp8"), ValueError, "precision"),
     "fit: faster": (lambda: train(faster={"columns": 4.0}), ValueError, "faster"),
+    "fit: two words of faster": (lambda: train(faster={"en": 4.0, "coder": 2.0}), ValueError, "faster"),
+    "fit: frozen weights": (lambda: train(vae().requires_grad_(False)), ValueError, "frozen"),
+    "fit: float16": (lambda: train(vae().half()), TypeError, "float16"),
+    "fit: in inference mode": (lambda: torch.inference_mode()(train)(), ValueError, "inference_mode"),
     "fit: no tensors": (lambda: fit(vae(), lambda: X.sum(), epochs=1), ValueError, "tensors"),
     "fit: lengths": (lambda: fit(vae(), lambda x, y: x.sum(), X, Y[:5], epochs=1), ValueError, "tensors"),
     "fit: an array": (lambda: train(tensor=np.zeros((6, 20))), TypeError, "tensors"),
@@ -95,9 +110,17 @@ CALLS = {
     "fit: another model's loss": (lambda: train(vae(), loss=lambda _, x: -OTHER.elbo(x).mean()), ValueError, "loss"),
     "fit: checkpoint a folder": (lambda: train(checkpoint="."), OSError, "must be a file"),
     "fit: no weights": (lambda: train(torch.nn.ReLU()), ValueError, "model"),
+    "train: no number of labels": (lambda: runs.train(runs.EXPERIMENTS["m2"], digits()), ValueError, "labels"),
+    "pretrained: too few digits": (lambda: runs.pretrained("m2-book", digits()), ValueError, "digits"),
     "pretrained: name": (lambda: runs.pretrained("m1", digits()), ValueError, "name"),
     "checkpoints: dtype": (lambda: checkpoints.save("unwritten", vae(), dtype=torch.int8), ValueError, "dtype"),
     "classifier_loss: torch's own mark": (lambda: losses.classifier_loss(m2(), X, Y - 100), ValueError, "y"),
+    "semi_supervised_loss: alpha": (lambda: j(alpha=float("nan")), ValueError, "alpha"),
+    "semi_supervised: alpha in turn": (
+        lambda: semi_supervised(m2(), digits(), 3, 0, alpha=-1.0, in_turn=True),
+        ValueError,
+        "alpha",
+    ),
     "checkpoints: card": (lambda: checkpoints.save("unwritten", vae(), note=object()), TypeError, "card"),
     "graph: dot": (lambda: diagrams.graph("digraph { a -> ", alt="x"), ValueError, "dot"),
     "graph: no alt text": (lambda: diagrams.graph("digraph { a }", alt=" "), ValueError, "alt"),

@@ -78,6 +78,13 @@ def test_of_several_processes_the_first_writes(small, monkeypatch):
     assert not runs.run(row, "cpu").exists()
 
 
+def test_images_that_only_look_like_mnist_have_a_key_of_their_own(small):
+    row = EXPERIMENTS["vae_nll"]
+    inverted = dataclasses.replace(small, x_train=255 - small.x_train)
+    assert inverted.is_full and inverted.name == "MNIST"
+    assert runs.on(row, small).key() == row.key() != runs.on(row, inverted).key()
+
+
 def test_a_run_wants_the_whole_of_mnist(digits, monkeypatch):
     monkeypatch.setattr(data, "mnist", lambda device: digits)
     with pytest.raises(ValueError, match="the whole of MNIST is needed"):

@@ -97,7 +97,8 @@ def test_m2_does_not_go_on_with_another_weight_of_the_labels_or_another_m1(tmp_p
 
     def learn(m1, alpha):
         model = M1M2(m1, M2(2, 2, (8,), likelihood="gaussian"), torch.tensor([True, True]))
-        fit_semi_supervised(model, few, 100, 0, alpha, epochs=1, batch_size=100, checkpoint=tmp_path / "run")
+        settings = dict(epochs=1, batch_size=100, checkpoint=tmp_path / "run", data="mine")
+        fit_semi_supervised(model, few, 100, 0, alpha, **settings)
 
     learn(m1, 0.1)
     learn(m1, 0.1)

@@ -215,6 +215,7 @@ def _download(name: str, folder: Path) -> None:
     mirrors = [f"{own}/", f"{own}/{name}/raw/"] if own else []
     failures = []
     for mirror in (*mirrors, *MIRRORS[name]):
+        before = [file for file in FILES if (folder / f"{file}.gz").exists()]
         try:
             for file, md5 in zip(FILES, MD5[name], strict=True):
                 # one's own mirror may have packed MNIST again: its contents have sums of their own
@@ -223,10 +224,14 @@ def _download(name: str, folder: Path) -> None:
             _load(folder, name, "cpu", remedy="")
             return
         except (OSError, ValueError) as error:
+            if isinstance(error, OSError) and (error.errno or isinstance(error, PermissionError)):  # none of a server
+                failures.append(f"{folder} cannot be written: {error.strerror or 'permission denied'}")
+                break
             reason = str(error) if len(str(error)) < 200 else type(error).__name__
-            if isinstance(error, ValueError):
+            if not isinstance(error, OSError):  # an address that is none is both
                 reason = f"not the files of {name}"
-                for file in FILES:
-                    (folder / f"{file}.gz").unlink(missing_ok=True)
+                for file in FILES:  # what was here before stays, unless it is the bad one
+                    if file not in before or file in str(error):
+                        (folder / f"{file}.gz").unlink(missing_ok=True)
             failures.append(f"{mirror}: {reason}")
     raise ConnectionError("; ".join(failures))

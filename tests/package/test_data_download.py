@@ -137,6 +137,18 @@ def test_a_file_deleted_from_the_cache_is_fetched_again(files, serve, tmp_path, 
     assert cached() == CACHED and len(school.asked) == 5
 
 
+@pytest.mark.parametrize("address", ["nonsense", ""])
+def test_the_good_files_of_the_cache_survive_a_bad_mirror(address, files, serve, tmp_path, cached, monkeypatch, caplog):
+    serve(files, first=True)
+    data.mnist()
+    (tmp_path / "cache/vaecore/MNIST/raw" / f"{FILES[2]}.gz").unlink()
+    login = serve(dict.fromkeys(files, HTML))
+    monkeypatch.setenv("VAECORE_MIRROR", address or login.address)
+    data.mnist()
+    assert "bundled with vaecore" in caplog.text
+    assert cached() == [name for name in CACHED if FILES[2] not in name]
+
+
 def test_several_downloads_at_once(files, serve, cached, caplog):
     serve(files, first=True)
     with ThreadPoolExecutor(4) as pool:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from .files import as_json, contents_of, write_whole
 from .m2 import M1M2, M2
+from .seeds import seeded
 from .vae import VAE, Regressor
 
 MODELS = {"VAE": VAE, "Regressor": Regressor, "M2": M2, "M1M2": M1M2.from_config}
@@ -33,9 +34,15 @@ def unwrap(model: Any) -> Any:
 
 
 def kind_of(model: nn.Module) -> str:
-    """The name of the model's class, with its module if it is not vaecore's: a reader's own VAE is another one."""
+    """The name of the model's class, and of its parts', with the module if it is neither vaecore's nor torch's.
+
+    A reader's own VAE is another one, and so is an M1+M2 on it.
+    """
     kind = type(model)
-    return kind.__name__ if kind.__module__.startswith("vaecore.") else f"{kind.__module__}.{kind.__qualname__}"
+    if not kind.__module__.startswith("vaecore."):
+        return f"{kind.__module__}.{kind.__qualname__}"
+    parts = [kind_of(unwrap(part)) for part in model.children()]
+    return " with ".join([kind.__name__, *(part for part in parts if "." in part and not part.startswith("torch."))])
 
 
 def plain(name: str) -> str:
@@ -58,12 +65,15 @@ def save(
     if dtype is not None and not dtype.is_floating_point:
         raise ValueError(f"dtype must be a type of floating-point numbers; got {dtype}.")
     path, model = Path(path).expanduser(), unwrap(model)
+    ours = {"model": kind_of(model), "config": getattr(model, "config", {}), **provenance()}
+    if taken := sorted(ours.keys() & card.keys()):
+        raise ValueError(f"card must use other names than {', '.join(taken)}: save fills these in.")
     weights = model.state_dict().items()
     tensors = {f"model.{plain(name)}": t.to(dtype) if dtype and t.is_floating_point() else t for name, t in weights}
     tensors |= {f"state.{name}": t for name, t in (state or {}).items()}
-    tensors = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
-    card = {"model": kind_of(model), "config": getattr(model, "config", {}), **provenance(), **card}
-    text = as_json("card", card)
+    # copies, since safetensors takes no two names of one tensor, such as tied weights
+    tensors = {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
+    text = as_json("card", ours | card)
     write_whole(path, serialize(tensors, metadata={"card": text, "sha256": _digest(tensors, text)}))
     return path
 
@@ -94,7 +104,7 @@ def load(path: str | Path, device: torch.device | str = "cpu") -> tuple[nn.Modul
     if card.get("model") not in MODELS:
         raise ValueError(f"{path} holds a {card.get('model')!r}; known models: {', '.join(MODELS)}.")
     try:
-        with torch.device(device):
+        with seeded(0, device), torch.device(device):  # the caller's random numbers go on as if nothing was drawn
             model = MODELS[card["model"]](**card["config"])
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} is from another vaecore: its card does not describe a {card['model']}.") from error

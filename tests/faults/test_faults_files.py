@@ -48,7 +48,8 @@ def test_what_is_no_checkpoint(tmp_path):
     """Never with the advice to delete a file that vaecore did not make."""
     with pytest.raises(FileNotFoundError, match="no checkpoint at"):
         checkpoints.load(tmp_path / "missing")
-    path = checkpoints.save(tmp_path / "weights", tiny(), config={"d_pixels": 100})
+    (model := tiny()).config = {"d_pixels": 100}
+    path = checkpoints.save(tmp_path / "weights", model)
     with pytest.raises(ValueError, match="weights is from another vaecore"):
         checkpoints.load(path)
     save_file(tiny().state_dict(), path)

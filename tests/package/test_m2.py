@@ -195,8 +195,24 @@ def test_completion_beats_the_regressor_where_pixels_move_together():
 
 
 def test_checkpoints_hold_them(tmp_path):
-    for model in (small(), small(d_x=3, likelihood="gaussian", activation="tanh"), Regressor(756, 28, (16,))):
+    models = (small(), small(d_x=3, likelihood="gaussian", activation="tanh"), Regressor(756, 28, (16,)))
+    before = torch.get_rng_state()
+    for model in models:
         loaded, _ = checkpoints.load(checkpoints.save(tmp_path / "model.safetensors", model))
         assert repr(loaded) == repr(model) and loaded.config == model.config
         for (name, a), (_, b) in zip(model.state_dict().items(), loaded.state_dict().items(), strict=True):
             assert torch.equal(a, b), name
+    assert torch.equal(torch.get_rng_state(), before)  # loading draws none of the caller's numbers
+
+
+class Sharper(VAE):
+    def encode(self, x, y=None):
+        posterior = super().encode(x, y)
+        return Gaussian(posterior.mu, posterior.log_var - 1)
+
+
+def test_an_m1m2_on_a_vae_of_ones_own_is_not_loaded_as_one_on_a_plain_vae(tmp_path):
+    m2 = M2(2, 2, (4,), likelihood="gaussian")
+    model = M1M2(Sharper(d_z=2, hidden=(4,)), m2, torch.tensor([True, True]))
+    with pytest.raises(ValueError, match=r"M1M2 with .*\.Sharper"):
+        checkpoints.load(checkpoints.save(tmp_path / "model", model))

@@ -107,6 +107,15 @@ def test_m2_does_not_go_on_with_another_weight_of_the_labels_or_another_m1(tmp_p
             learn(*case)
 
 
+def test_tied_weights_are_kept(tmp_path):
+    for epochs in (1, 2):
+        net = torch.nn.Sequential(torch.nn.Linear(3, 3), torch.nn.Linear(3, 3))
+        net[1].weight = net[0].weight
+        loss = lambda x, net=net: net(x).square().sum()  # noqa: E731
+        settings = dict(epochs=epochs, schedule="constant", checkpoint=tmp_path / "run")
+        assert len(fit(net, loss, torch.ones(4, 3), **settings).loss) == epochs
+
+
 def test_a_models_own_part_called_module_is_no_wrapping():
     model = torch.nn.Module()
     model.module, model.extra = torch.nn.Linear(1, 1), torch.nn.Linear(1, 1)

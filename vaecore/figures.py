@@ -3,7 +3,6 @@
 import html
 import io
 import itertools
-import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -47,6 +46,7 @@ OUR_OWN: Any = {
     "axes.prop_cycle": cycler(color=[ENCODER, DECODER, PRIOR]),
 }
 STYLE: Any = ["default", OUR_OWN]  # whatever style the reader has chosen for other figures
+DASHES = ("-", "--", ":", "-.")
 _numbers = itertools.count(1)
 
 
@@ -99,6 +99,8 @@ class Table:
 
 
 def _cell(content: object) -> str:
+    if isinstance(content, Tensor | np.generic) and content.ndim == 0:
+        content = content.item()
     if isinstance(content, float):
         content = f"{content:,.{0 if abs(content) > 999 else 2}f}".replace("-", "−")
     return html.escape(str(content))
@@ -180,9 +182,10 @@ def latent_scatter(ax: Axes, z: Float[Tensor, "N 2"], labels: Int64[Tensor, "N"]
     limit = None if limit is None else float(limit)
     if not z.isfinite().all():
         raise ValueError("z must be finite codes; got nan or infinity.")
-    check_classes(labels, math.inf, "labels")
+    check_classes(labels.cpu(), 10, "labels")  # as many as tab10 has colours
     codes, classes = z.detach().cpu().numpy(), labels.cpu().numpy()
-    ax.scatter(codes[:, 0], codes[:, 1], c=classes, cmap="tab10", s=2, linewidths=0, alpha=0.6, rasterized=True)
+    dots: Any = dict(s=2, linewidths=0, alpha=0.6, rasterized=True)
+    ax.scatter(codes[:, 0], codes[:, 1], c=classes, cmap="tab10", vmin=0, vmax=9, **dots)
     names = np.unique(classes)
     places = np.stack([np.median(codes[classes == name], axis=0) for name in names])
     span = np.ptp(codes, axis=0).max() if limit is None else 2 * limit
@@ -217,7 +220,9 @@ def _spread_out(places: np.ndarray, least: float) -> np.ndarray:
 def curves(x: Sequence[float], lines: dict[str, Sequence[float]], xlabel: str, ylabel: str, alt: str) -> Picture:
     """Named lines over a common x, distinguished by their dashes."""
     figure, ax = axes()
-    for (name, y), style in zip(lines.items(), itertools.cycle(["-", "--", ":", "-."])):
+    if len(lines) > len(DASHES):
+        raise ValueError(f"lines must be {len(DASHES)} at most, so that each has its own dashes; got {len(lines)}.")
+    for (name, y), style in zip(lines.items(), DASHES, strict=False):
         ax.plot(x, y, style, label=name, color=INK)
     ax.set(xlabel=xlabel, ylabel=ylabel)
     if len(lines) > 1:

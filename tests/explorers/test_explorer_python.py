@@ -17,6 +17,7 @@ from vaecore import explorer
 from vaecore.distributions import Bernoulli
 from vaecore.explorer import base, blobs
 from vaecore.explorer.digits import base64_of
+from vaecore.m2 import M2
 from vaecore.vae import VAE
 
 
@@ -33,6 +34,22 @@ def of_other_latents() -> VAE:
 class Brighter(VAE):
     def decode(self, z, y=None):
         return Bernoulli(super().decode(z, y).logits + 1)
+
+
+class Sure(M2):
+    def log_q_y(self, x):
+        return 2 * super().log_q_y(x)
+
+
+def with_a_decode_of_its_own() -> VAE:
+    model = small_vae()
+    model.decode = Brighter(d_z=2, hidden=(8,)).decode
+    return model
+
+
+class Inverted(nn.Sequential):
+    def forward(self, x):
+        return -super().forward(x)
 
 
 class Doubled(nn.Linear):
@@ -53,6 +70,9 @@ REFUSED = {  # the door: the call, given digits; the type of the error, and the 
     "joint": (lambda _: explorer.GapExplorer(GRID, {"a": ZERO / 0}), ValueError, "log_joint of 'a'"),
     "layers": (lambda _: net(nn.Linear(2, 3), nn.GELU(), nn.Linear(3, 3)), TypeError, "decoder"),
     "a decode of its own": (lambda _: explorer.LatentExplorer(Brighter(d_z=2, hidden=(8,))), TypeError, "model"),
+    "a q(y|x) of its own": (lambda _: explorer.ClassesExplorer(Sure(d_z=2, hidden=(8,))), TypeError, "model"),
+    "one model's own decode": (lambda _: explorer.LatentExplorer(with_a_decode_of_its_own()), TypeError, "model"),
+    "a net of its own": (lambda _: blobs.network_blob(Inverted(nn.Linear(2, 3)), "decoder"), TypeError, "decoder"),
     "a layer of its own": (lambda _: net(Doubled(2, 3), nn.ReLU(), nn.Linear(3, 3)), TypeError, "decoder"),
     "weights": (lambda _: net(nn.Linear(2, 3).apply(lambda m: m.weight.data.fill_(1e6))), ValueError, "decoder"),
 }

@@ -7,6 +7,7 @@ import xml.etree.ElementTree as ElementTree
 
 import graphviz
 import matplotlib.image
+import numpy as np
 import pytest
 import torch
 
@@ -72,6 +73,16 @@ def test_names_of_classes_do_not_cover_each_other(limit, size):
     assert names[3].get_position() == pytest.approx((15, 9), abs=0.01)
 
 
+def test_a_class_has_its_colour_whatever_other_classes_there_are():
+    colours = []
+    for labels in (torch.arange(10), torch.tensor([3, 7])):
+        figure, ax = figures.axes()
+        figures.latent_scatter(ax, torch.randn(len(labels), 2), labels)
+        figure.draw_without_rendering()
+        colours.append(ax.collections[0].get_facecolors())
+    assert (colours[0][[3, 7]] == colours[1]).all() and len({tuple(colour) for colour in colours[0]}) == 10
+
+
 def test_words_added_later_follow_the_theme_too():
     figure, ax = figures.axes()
     ax.plot([0, 1], [0, 1], label="a line")
@@ -85,7 +96,10 @@ def test_words_added_later_follow_the_theme_too():
 
 def test_a_table_holds_every_cell_in_its_place_as_text():
     """What a browser would read: no cell's text becomes a tag; what a row lacks is blank."""
-    rows = {"a & b": {"x < y": -1234.6, "z": 0.126, "n": "<i>"}, "<b>": {"z": -0.5, "n": 1000, "sure": True}}
+    rows = {
+        "a & b": {"x < y": -1234.6, "z": 0.126, "n": "<i>"},
+        "<b>": {"z": np.float32(-0.5), "n": torch.tensor(1000), "sure": True},
+    }
     lines = list(root(figures.Table("model", rows)).iter("tr"))
     assert [[cell.text or "" for cell in line] for line in lines] == [
         ["model", "x < y", "z", "n", "sure"],

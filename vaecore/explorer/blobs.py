@@ -91,11 +91,12 @@ def _pack_int10(whole: np.ndarray) -> np.ndarray:
 def _layers(net: nn.Module, name: str) -> list[tuple[np.ndarray, np.ndarray, str]]:
     """Return (weights, bias, name of the activation behind it) of every layer."""
     net = unwrap(net)
-    if not isinstance(net, LabelledMLP | nn.Sequential):
+    kinds = (LabelledMLP, nn.Sequential)  # and no subclass that computes something else
+    if not isinstance(net, kinds) or type(net).forward not in [kind.forward for kind in kinds]:
         raise TypeError(f"{name} must be an MLP, an nn.Sequential; got {type(net).__name__}. Pass decode= for others.")
     modules = [net.first, *net.rest] if isinstance(net, LabelledMLP) else list(net)
     names = {kind: key for key, kind in ACTIVATIONS.items()}
-    between = modules[1::2]  # and no subclass that computes something else
+    between = modules[1::2]
     linears = [m for m in modules[::2] if isinstance(m, nn.Linear) and type(m).forward is nn.Linear.forward]
     if len(linears) != len(between) + 1 or any(type(m) not in names or _is_other_softplus(m) for m in between):
         raise TypeError(f"{name} must be Linear layers with {', '.join(ACTIVATIONS)} between. Pass decode= for others.")

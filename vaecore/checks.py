@@ -1,10 +1,13 @@
 """Checks for mistakes that torch does not report. Errors name the argument, what was expected and what was given."""
 
 import math
+import sys
 import warnings
 
 import torch
 from torch import Tensor
+
+WRAPPERS = ("beartype", "jaxtyping", "torch")  # whose frames stand between those of vaecore and its caller
 
 
 def check_at_least(low: float, **numbers: float) -> None:
@@ -30,8 +33,20 @@ def check_unit_interval(x: Tensor, name: str = "x") -> None:
 def warn_of_few_greys(x: Tensor, name: str = "x") -> None:
     """Warn of uint8 pixels none of which is above 127, as of bits, or of greys from 0 to 16: nearly all paper."""
     if x.device.type == "cpu" and x.numel() > 0 and 0 < (top := x.max().item()) < 128:
-        text = f"{name} should hold grey values from 0 to 255; the largest is {top}: scale them first."
-        warnings.warn(text, stacklevel=3)
+        warn(f"{name} should hold grey values from 0 to 255; the largest is {top}: scale them first.")
+
+
+def warn(text: str) -> None:
+    """Warn at the line outside vaecore from which it was called, since Python shows a warning once for each line."""
+    frame, level = sys._getframe(1), 2
+    while frame.f_back and frame.f_globals.get("__name__", "").split(".")[0] in ("vaecore", *WRAPPERS):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(text, stacklevel=level)
+
+
+def check_no_bytes(y: Tensor) -> None:
+    if y.dtype == torch.uint8:  # as numbers up to 255 they would swamp the other inputs
+        raise TypeError("y must be a condition of about 0 to 1; got uint8 pixels: call data.binarize or divide by 255.")
 
 
 def check_classes(y: Tensor, n_classes: float, name: str = "y") -> None:

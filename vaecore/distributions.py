@@ -54,6 +54,8 @@ class Gaussian:
 
     def log_prob(self, z: Float[Tensor, "*B Z"]) -> Float[Tensor, "..."]:
         """log N(z; mu, diag(sigma^2)). Eq. gaussian-log-density."""
+        if z.shape[-1:] != self.mu.shape[-1:]:
+            raise ValueError(f"z must have {self.mu.shape[-1]} numbers in its last dimension; got {tuple(z.shape)}.")
         epsilon = (z - self.mu) * torch.exp(-0.5 * self.log_var)  # squared later, or it might underflow
         return -0.5 * (LOG_2PI + self.log_var + epsilon**2).sum(-1)
 

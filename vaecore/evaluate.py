@@ -6,7 +6,6 @@ model expects bits: such numbers are not comparable to those of bits.
 
 import itertools
 import math
-import warnings
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
@@ -14,7 +13,7 @@ import torch
 from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 
-from .checks import check_classes
+from .checks import check_at_least, check_classes, warn
 from .distributions import Gaussian
 from .seeds import seeded
 
@@ -49,6 +48,7 @@ def log_evidence(
     For an M2, log p(x,y) is this plus log p(y). The mean of this estimate grows with n_samples towards the true value.
     At most `rows` latents are decoded at a time.
     """
+    check_at_least(1, n_samples=n_samples, rows=rows)
     _warn_of_grey(model, x)
     with seeded(seed, x.device):
         estimates = [_log_mean_weight(model, *batch, n_samples, rows) for batch in _batches(x, y, min(100, rows))]
@@ -82,6 +82,7 @@ def iwae_bound(
     The log of the mean of k weights p(x,z)/q(z|x): the ELBO at k = 1, and on average tighter with every further
     draw. Its gradient is that of its expectation, each z moving with mu and sigma. arXiv:1509.00519.
     """
+    check_at_least(1, k=k)
     q = _posterior(model, x, y)
     return log_weights(model, q, _expand(q, k).rsample(), x, y).logsumexp(0) - math.log(k)
 
@@ -122,9 +123,13 @@ def active_units(
 @torch.no_grad()
 def classification_error(model, x: Float[Tensor, "N D"], y: Shaped[Tensor, "N *_"], *, batch_size: int = 1000) -> float:
     """The share of the images x whose model.classify(x) is not their class y (N,): from 0 to 1."""
-    check_classes(y, math.inf)
-    wrong = [model.classify(x_batch) != y_batch for x_batch, y_batch in _batches(x, y, batch_size)]
-    return torch.cat(wrong).cpu().double().mean().item()
+    check_classes(y, getattr(getattr(model, "m2", model), "n_classes", math.inf))
+    guesses = torch.cat([model.classify(x_batch) for x_batch, _ in _batches(x, y, batch_size)])
+    if guesses.shape != y.shape:  # (N, 1) would be compared with every class
+        raise ValueError(
+            f"model.classify must return the class of each image, {tuple(y.shape)}; got {tuple(guesses.shape)}."
+        )
+    return (guesses != y).cpu().double().mean().item()
 
 
 class Spread(NamedTuple):
@@ -151,5 +156,4 @@ def _batches(x: Tensor, y: Tensor | None, batch_size: int) -> Iterator[tuple[Ten
 
 def _warn_of_grey(model, x: Tensor) -> None:
     if getattr(model, "likelihood", "") == "bernoulli" and ((x != 0) & (x != 1)).any():
-        text = "x has grey pixels but the model expects 0 or 1: call data.binarize first, or no number is comparable."
-        warnings.warn(text, stacklevel=2)
+        warn("x has grey pixels but the model expects 0 or 1: call data.binarize first, or no number is comparable.")

@@ -69,6 +69,7 @@ def draw_rows(n: int, n_rows: int, device: torch.device) -> Int64[Tensor, "n"]:
 
 def hold_out(digits: Digits, n: int = 10_000) -> Digits:
     """The same data with the last n training images as the test set: choices are made on these."""
+    n = int(n)  # numpy's uint8 would wrap around in -n
     if not 0 < n < len(digits.x_train):
         raise ValueError(f"n must be between 1 and {len(digits.x_train) - 1}, to leave images to train on; got {n}.")
     return replace(

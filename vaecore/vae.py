@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
-from .checks import check_classes, check_unit_interval
+from .checks import check_classes, check_no_bytes, check_unit_interval
 from .distributions import Bernoulli, Gaussian
 
 ACTIVATIONS = {"relu": nn.ReLU, "softplus": nn.Softplus, "tanh": nn.Tanh}
@@ -79,6 +79,10 @@ class VAE(nn.Module):
         if y.ndim == 1 and not y.is_floating_point():
             check_classes(y, self.d_y)
             y = F.one_hot(y, self.d_y)
+        check_no_bytes(y)
+        if y.ndim == 0 or y.shape[1:].numel() != self.d_y:
+            wanted = f"class numbers (B,), int64, or rows of {self.d_y} numbers"
+            raise ValueError(f"y must be {wanted}; got {y.dtype}, {tuple(y.shape)}.")
         y = y.to(x.dtype).reshape(len(y), -1)  # one row for each image, or one for all
         return torch.cat([x, y.expand(*x.shape[:-1], -1)], dim=-1)
 
@@ -100,6 +104,9 @@ class Regressor(nn.Module):
 
     def predict(self, y: Float[Tensor, "*B Y"]) -> Bernoulli:
         """p(x|y): a Bernoulli over (*B, D)."""
+        check_no_bytes(y)
+        if y.shape[-1:] != (self.d_y,):
+            raise ValueError(f"y must be rows of {self.d_y} numbers; got shape {tuple(y.shape)}.")
         return Bernoulli(self.net(y.to(next(self.parameters()).dtype)))
 
     def log_likelihood(self, x: Float[Tensor, "*B D"], y: Float[Tensor, "*B Y"]) -> Float[Tensor, "*B"]:

@@ -97,7 +97,7 @@ def test_ctrl_c_leaves_a_whole_checkpoint_and_a_usable_model(n, tmp_path, tally)
 
 
 def test_the_stop_button_of_a_notebook(tmp_path, tally):
-    """A live kernel is interrupted in the third epoch, which leaves the weights of the second; the same cell, run again, ends the run."""
+    """A live kernel is stopped in the third epoch: the weights are the second's; the same cell, run again, goes on."""
     surroundings = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}
     manager, client = start_new_kernel(kernel_name="python3", env=surroundings)
     errors = []

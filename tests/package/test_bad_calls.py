@@ -15,11 +15,11 @@ import torch.nn.functional as F
 
 from vaecore import checkpoints, data, devices, diagrams, evaluate, figures, losses, runs, seeds, splits
 from vaecore.data import Digits
-from vaecore.distributions import Bernoulli
+from vaecore.distributions import Bernoulli, Gaussian
 from vaecore.m2 import M1M2, M2
 from vaecore.objectives import semi_supervised
 from vaecore.train import fit
-from vaecore.vae import VAE
+from vaecore.vae import VAE, Regressor
 
 X, Y = torch.zeros(6, 20), torch.arange(6) % 3
 PIXELS = torch.full((6, 4), 255, dtype=torch.uint8)
@@ -35,6 +35,11 @@ def m2(**sizes) -> M2:
 
 def digits(x=PIXELS, y=Y) -> Digits:
     return Digits("toy", x, y, x, y, shape=(2, 2))
+
+
+class Column:
+    def classify(self, x):
+        return Y[:, None]
 
 
 def train(model=None, tensor=X, loss=lambda model, x: -model.elbo(x).mean(), **settings):
@@ -63,6 +68,13 @@ CALLS = {
     "VAE: no condition": (lambda: vae(d_y=3).elbo(X), ValueError, "y"),
     "VAE: no need of a condition": (lambda: vae().elbo(X, Y), ValueError, "y"),
     "VAE: class too high": (lambda: vae(d_y=3).encode(X, Y + 1), ValueError, "y"),
+    "VAE: a condition of bytes": (lambda: vae(d_y=4).encode(X, PIXELS), TypeError, "y"),
+    "VAE: classes as floats": (lambda: vae(d_y=3).encode(X, Y.float()), ValueError, "y"),
+    "VAE: classes in a column": (lambda: vae(d_y=3).encode(X, Y[:, None]), ValueError, "y"),
+    "VAE: a number as condition": (lambda: vae(d_y=3).encode(X, torch.tensor(1.0)), ValueError, "y"),
+    "Regressor: bytes": (lambda: Regressor(20, 4).predict(PIXELS), TypeError, "y"),
+    "Regressor: classes": (lambda: Regressor(20, 4).predict(Y[:, None]), ValueError, "y"),
+    "Gaussian: a column for a row": (lambda: Gaussian.standard(4, 1).log_prob(torch.ones(4)), ValueError, "z"),
     "Bernoulli: values": (lambda: vae().decode(torch.zeros(6, 2)).log_prob(X - 1), ValueError, "x"),
     "Bernoulli: a column for a row": (lambda: Bernoulli(torch.zeros(4, 1)).log_prob(torch.ones(4)), ValueError, "x"),
     "M2: likelihood": (lambda: m2(likelihood="laplace"), ValueError, "likelihood"),
@@ -81,6 +93,11 @@ CALLS = {
     "evaluate: length of y": (lambda: evaluate.elbo(vae(d_y=3), X, Y[:5]), ValueError, "y"),
     "evaluate: M2 without y": (lambda: evaluate.log_evidence(m2(), X), ValueError, "y"),
     "evaluate: class below 0": (lambda: evaluate.classification_error(m2(), X, Y - 1), ValueError, "y"),
+    "evaluate: classes from 1": (lambda: evaluate.classification_error(m2(), X, Y + 1), ValueError, "y"),
+    "evaluate: classes in a column": (lambda: evaluate.classification_error(Column(), X, Y), ValueError, "classify"),
+    "iwae_bound: no draw": (lambda: evaluate.iwae_bound(vae(), X, k=0), ValueError, "k"),
+    "log_evidence: no draw": (lambda: evaluate.log_evidence(vae(), X, n_samples=0), ValueError, "n_samples"),
+    "log_evidence: no rows": (lambda: evaluate.log_evidence(vae(), X, rows=0), ValueError, "rows"),
     "pixel_split: name": (lambda: splits.pixel_split("top"), ValueError, "name"),
     "label_split: no multiple": (lambda: splits.label_split(Y, 4, seed=0), ValueError, "n_labelled"),
     "label_split: too many": (lambda: splits.label_split(Y, 9, seed=0), ValueError, "n_labelled"),
@@ -121,9 +138,20 @@ CALLS = {
         ValueError,
         "alpha",
     ),
+    "checkpoints: a name that is taken": (
+        lambda: checkpoints.save("unwritten", vae(), commit="mine"),
+        ValueError,
+        "commit",
+    ),
     "checkpoints: card": (lambda: checkpoints.save("unwritten", vae(), note=object()), TypeError, "card"),
     "graph: dot": (lambda: diagrams.graph("digraph { a -> ", alt="x"), ValueError, "dot"),
     "graph: no alt text": (lambda: diagrams.graph("digraph { a }", alt=" "), ValueError, "alt"),
+    "curves: too many": (lambda: figures.curves([0], {c: [0] for c in "abcde"}, "x", "y", "x"), ValueError, "lines"),
+    "latent_scatter: too many classes": (
+        lambda: figures.latent_scatter(figures.axes()[1], torch.zeros(11, 2), torch.arange(11)),
+        ValueError,
+        "labels",
+    ),
     "digit_grid: shape": (lambda: figures.digit_grid(torch.zeros(4, 16), 1, "x", shape=(2, 2)), ValueError, "reshape"),
     "digit_grid: values": (lambda: figures.digit_grid(torch.full((1, 784), 2.0), 1, alt="x"), ValueError, "images"),
 }

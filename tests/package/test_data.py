@@ -2,6 +2,9 @@
 
 import dataclasses
 import gzip
+import re
+import subprocess
+import sys
 import warnings
 
 import pytest
@@ -204,6 +207,24 @@ def test_greys_that_do_not_go_to_255(top, digits):
         with warnings.catch_warnings(action="error"):
             use(digits.x_test[:9])
             use(torch.zeros_like(x))
+
+
+def test_a_warning_is_shown_once_for_each_line_of_the_caller(tmp_path):
+    """As Python shows warnings by default, in a process without the tests' import hook."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import torch\n"
+        "from vaecore import data, evaluate\n"
+        "from vaecore.vae import VAE\n"
+        "vae, grey = VAE(4, 2, (3,)), torch.ones(2, 4, dtype=torch.uint8)\n"
+        "data.binarize(grey)\n"
+        "for _ in range(2):\n"
+        "    data.binarize(grey)\n"
+        "evaluate.elbo(vae, grey / 2)\n"
+        "evaluate.log_evidence(vae, grey / 2)\n"
+    )
+    shown = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True).stderr
+    assert [int(line) for line in re.findall(r"script.py:(\d+): UserWarning", shown)] == [5, 7, 8, 9]
 
 
 def test_binarize_draws_again_at_each_call(digits):

@@ -1,5 +1,6 @@
 """Which pixels are given, which digits are labelled, which are held out."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -81,3 +82,4 @@ def test_hold_out_takes_training_digits_only(digits):
     assert "2,000 training images held out" in repr(choices)
     assert data.fingerprint(choices) != data.fingerprint(digits)
     assert torch.equal(hold_out(digits, 2000).x_test, choices.x_test)
+    assert len(hold_out(digits, np.uint8(100)).x_test) == 100

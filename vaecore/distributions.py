@@ -55,7 +55,7 @@ class Gaussian:
     def log_prob(self, z: Float[Tensor, "*B Z"]) -> Float[Tensor, "..."]:
         """log N(z; mu, diag(sigma^2)). Eq. gaussian-log-density."""
         if z.shape[-1:] != self.mu.shape[-1:]:
-            raise ValueError(f"z must have {self.mu.shape[-1]} numbers in its last dimension; got {tuple(z.shape)}.")
+            raise ValueError(f"z must have the last dimension of mu, {tuple(self.mu.shape)}; got {tuple(z.shape)}.")
         epsilon = (z - self.mu) * torch.exp(-0.5 * self.log_var)  # squared later, or it might underflow
         return -0.5 * (LOG_2PI + self.log_var + epsilon**2).sum(-1)
 
@@ -100,7 +100,9 @@ class Bernoulli:
         """
         check_unit_interval(x)
         if x.shape[-1:] != self.logits.shape[-1:]:  # x (B,) and logits (B, 1) would broadcast to (B, B)
-            raise ValueError(f"x must have {self.logits.shape[-1]} pixels in its last dimension; got {tuple(x.shape)}.")
+            raise ValueError(
+                f"x must have the last dimension of logits, {tuple(self.logits.shape)}; got {tuple(x.shape)}."
+            )
         logits, x = torch.broadcast_tensors(self.logits, x.to(self.logits.dtype))
         return -F.binary_cross_entropy_with_logits(logits, x, reduction="none").sum(-1)
 

@@ -80,7 +80,7 @@ class VAE(nn.Module):
             check_classes(y, self.d_y)
             y = F.one_hot(y, self.d_y)
         check_no_bytes(y)
-        if y.ndim == 0 or y.shape[1:].numel() != self.d_y:
+        if y.shape[1:].numel() != self.d_y:
             wanted = f"class numbers (B,), int64, or rows of {self.d_y} numbers"
             raise ValueError(f"y must be {wanted}; got {y.dtype}, {tuple(y.shape)}.")
         y = y.to(x.dtype).reshape(len(y), -1)  # one row for each image, or one for all

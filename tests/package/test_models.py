@@ -197,6 +197,16 @@ def test_measuring_takes_so_many_at_a_time(small, monkeypatch):
         assert sizes == [1000, 1]
 
 
+def test_one_draw_is_enough_and_none_is_refused(small):
+    assert (
+        evaluate.log_evidence(small, X, n_samples=1, rows=1).shape == evaluate.iwae_bound(small, X, k=1).shape == (5,)
+    )
+    with pytest.raises(ValueError, match="n_samples"):
+        evaluate.log_evidence(small, X, n_samples=0)
+    with pytest.raises(ValueError, match="k must be at least 1"):
+        evaluate.iwae_bound(small, X, k=0)
+
+
 def test_only_the_bound_that_is_trained_on_has_a_gradient(small, m2):
     assert evaluate.iwae_bound(small, X, k=2).requires_grad
     for measure in (evaluate.elbo, evaluate.log_evidence, evaluate.kl_per_dimension):

@@ -1,6 +1,7 @@
 """What an experiment builds and minimises: the weights it starts from, each term of its loss, the ablation's bounds."""
 
 import dataclasses
+import math
 
 import pytest
 import torch
@@ -101,6 +102,12 @@ def test_each_weight_multiplies_its_term(small):
     assert (value(equal_shares=300.0) - value()).item() == pytest.approx(300 * shares.item(), rel=0.3)
     per_label = value(alpha=None, alpha_per_label=0.02)
     torch.testing.assert_close(per_label, value(alpha=2.0))
+
+
+@pytest.mark.parametrize("alpha", [-0.1, math.nan, math.inf])
+def test_a_weight_of_the_labels_that_is_none_is_refused(m2, alpha):
+    with pytest.raises(ValueError, match="alpha"):
+        losses.semi_supervised_loss(m2, BITS, torch.zeros(4).long(), BITS, n_labelled=4, n_unlabelled=4, alpha=alpha)
 
 
 def test_in_turn_takes_steps_on_j_and_on_the_classifier(small):

@@ -115,8 +115,7 @@ def fit(
     history, precision = _resume(checkpoint, model, optimizer, plan, precision, data)
     first, n_batches = len(history.loss), -(-n_images // plan.batch_size)
     dtype = str(next(model.parameters()).dtype).removeprefix("torch.")
-    numbers = precision if dtype == "float32" else dtype
-    history.setting = f"{n_images:,} images an epoch, on {device}, {numbers}"
+    history.setting = f"{n_images:,} images an epoch, on {device}, {precision if dtype == 'float32' else dtype}"
     shared_loss = processes.share(model, loss, n_images % plan.batch_size or min(plan.batch_size, n_images), first)
     with _progress(plan.epochs * n_batches, first * n_batches) as bar:
         for epoch in range(first, plan.epochs):

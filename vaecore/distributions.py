@@ -47,9 +47,10 @@ class Gaussian:
         """The standard deviation."""
         return torch.exp(0.5 * self.log_var)
 
-    def rsample(self) -> Float[Tensor, "*B Z"]:
-        """One draw z = mu + sigma * epsilon, with a gradient. Eq. reparameterization."""
-        epsilon = torch.randn_like(self.mu)
+    def rsample(self, epsilon: Float[Tensor, "*_ Z"] | None = None) -> Float[Tensor, "*B Z"]:
+        """One draw z = mu + sigma * epsilon, with a gradient; epsilon is drawn unless given. Eq. reparameterization."""
+        if epsilon is None:
+            epsilon = torch.randn_like(self.mu)
         return self.mu + self.sigma * epsilon
 
     def log_prob(self, z: Float[Tensor, "*B Z"]) -> Float[Tensor, "..."]:

@@ -78,22 +78,32 @@ class M2(nn.Module):
         out = self.decoder(z, y)
         return Bernoulli(out) if self.likelihood == "bernoulli" else Gaussian(*out.chunk(2, dim=-1))
 
-    def labelled_bound(self, x: Float[Tensor, "B D"], y: Int64[Tensor, "B"] | None = None) -> Float[Tensor, "*K B"]:
+    def labelled_bound(
+        self,
+        x: Float[Tensor, "B D"],
+        y: Int64[Tensor, "B"] | None = None,
+        epsilon: Float[Tensor, "B Z"] | None = None,
+    ) -> Float[Tensor, "*K B"]:
         """A one-sample estimate of a lower bound on log p(x,y), in nats: -L(x,y). Eq. m2-labelled; sec. 3.1.2.
 
-        Without y, for every class, (K, B); each class has its own draw of z.
+        Without y, for every class, (K, B). The noise of z, epsilon, is drawn unless given. All classes of an image
+        share it: in the differences between classes, from which q(y|x) learns, most of it then cancels.
         """
         posterior = self.encode(x, y)
-        likelihood = self.decode(posterior.rsample(), y)
+        if epsilon is None and y is None:
+            epsilon = torch.randn_like(posterior.mu[0])
+        likelihood = self.decode(posterior.rsample(epsilon), y)
         log_p_y = -math.log(self.n_classes)
         return likelihood.log_prob(x) + log_p_y - posterior.kl()
 
-    def unlabelled_bound(self, x: Float[Tensor, "B D"]) -> Float[Tensor, "B"]:
+    def unlabelled_bound(
+        self, x: Float[Tensor, "B D"], log_q_y: Float[Tensor, "B K"] | None = None
+    ) -> Float[Tensor, "B"]:
         """A one-sample estimate of a lower bound on log p(x), in nats: -U(x). Eq. m2-unlabelled; sec. 3.1.2.
 
-        The sum over the classes is exact.
+        The sum over the classes is exact. log_q_y is self.log_q_y(x) unless another q(y|x) is given.
         """
-        log_q_y = self.log_q_y(x).T  # (K, B)
+        log_q_y = (self.log_q_y(x) if log_q_y is None else log_q_y).T  # (K, B)
         return (log_q_y.exp() * (self.labelled_bound(x) - log_q_y)).sum(0)
 
     def classify(self, x: Float[Tensor, "B D"]) -> Int64[Tensor, "B"]:

@@ -31,7 +31,7 @@ def tiny(d_y: int) -> VAE:
 
 def with_noise(monkeypatch, epsilon):
     """From here on a draw from a Gaussian is mu + sigma * epsilon."""
-    monkeypatch.setattr(Gaussian, "rsample", lambda q: q.mu + q.sigma * epsilon)
+    monkeypatch.setattr(Gaussian, "rsample", lambda q, *_: q.mu + q.sigma * epsilon)
 
 
 CONDITIONS = {

@@ -77,7 +77,7 @@ def expected(bound, *rows, monkeypatch):
     """E[bound(*rows)] over the noise, (B,): every image meets the whole grid."""
     n = len(rows[0])
     with monkeypatch.context() as patch:
-        patch.setattr(Gaussian, "rsample", lambda q: q.mu + q.sigma * Z.repeat(n, 1))
+        patch.setattr(Gaussian, "rsample", lambda q, *_: q.mu + q.sigma * Z.repeat(n, 1))
         return bound(*(r.repeat_interleave(len(Z), 0) for r in rows)).reshape(n, -1) @ DENSITY
 
 
@@ -199,7 +199,7 @@ def test_m2_best_q():
 
 def test_m2_score(model, monkeypatch):
     """The sum's gradient in the classifier's logits, by autograd, against the score-function terms of every class."""
-    monkeypatch.setattr(Gaussian, "rsample", lambda q: q.mu + 0.7 * q.sigma)
+    monkeypatch.setattr(Gaussian, "rsample", lambda q, *_: q.mu + 0.7 * q.sigma)
     x = IMAGES[3:4]
     terms = []
     for y in range(K):
@@ -214,7 +214,7 @@ def test_m2_score(model, monkeypatch):
 def test_m2_j(model, monkeypatch):
     """J summed picture by picture, without the package's bounds, against the loss without its classification term."""
     exact, epsilon = Exact(model), -0.4
-    monkeypatch.setattr(Gaussian, "rsample", lambda q: q.mu + q.sigma * epsilon)
+    monkeypatch.setattr(Gaussian, "rsample", lambda q, *_: q.mu + q.sigma * epsilon)
     bounds = exact.one_sample(epsilon)  # (8, K)
     labelled, y, unlabelled = [1, 6, 2], [3, 0, 1], [0, 7, 4, 5, 3]
     loss_l = -bounds[labelled, y]
@@ -229,7 +229,7 @@ def test_m2_j(model, monkeypatch):
 def test_m2_objective(model, monkeypatch):
     """Against J^alpha written out image by image and class by class, over N = 12, at one and the same noise."""
     exact, epsilon = Exact(model), 0.7
-    monkeypatch.setattr(Gaussian, "rsample", lambda q: q.mu + q.sigma * epsilon)
+    monkeypatch.setattr(Gaussian, "rsample", lambda q, *_: q.mu + q.sigma * epsilon)
     labelled, y, unlabelled = [0, 3, 5, 6], [2, 0, 1, 3], [7, 6, 5, 4, 3, 2, 1, 0]
     bounds, n = exact.one_sample(epsilon), 12
     sum_l = sum(bounds[i, c] for i, c in zip(labelled, y, strict=True))

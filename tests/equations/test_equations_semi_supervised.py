@@ -66,7 +66,7 @@ def written_out(stack: M1M2, x: torch.Tensor, m2_bound, monkeypatch) -> torch.Te
     density = features.log_prob(z1).exp() * STEP
     noise = STANDARD.log_prob(GRID).exp() * STEP
     with monkeypatch.context() as patch:
-        patch.setattr(Gaussian, "rsample", lambda q: q.mu + q.sigma * GRID.repeat(len(GRID))[:, None])
+        patch.setattr(Gaussian, "rsample", lambda q, *_: q.mu + q.sigma * GRID.repeat(len(GRID))[:, None])
         below = m2_bound(z1.repeat_interleave(len(GRID), 0)).view(len(GRID), -1) @ noise
     return (density * (stack.decode(z1).log_prob(x) - features.log_prob(z1) + below)).sum()
 

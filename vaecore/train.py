@@ -50,35 +50,40 @@ class Plan:
     schedule: str
     seed: int
     faster: dict[str, float]
+    rising: dict[str, float]
     tensors: str  # a hash of the data
 
     def __post_init__(self) -> None:
         if self.schedule not in SCHEDULES:
             raise ValueError(f"schedule must be one of {', '.join(SCHEDULES)}; got {self.schedule!r}.")
         check_at_least(1, epochs=self.epochs, batch_size=self.batch_size)
-        check_above_zero(lr=self.lr, **{f"faster[{word!r}]": factor for word, factor in self.faster.items()})
+        words = dict(faster=self.faster, rising=self.rising)
+        named = {f"{name}[{word!r}]": value for name, values in words.items() for word, value in values.items()}
+        check_above_zero(lr=self.lr, **named)
 
-    def rate(self, step: int, n_steps: int) -> float:
-        """The learning rate of a step of the run's n_steps."""
-        return self.lr * (0.5 * (1 + math.cos(math.pi * step / n_steps)) if self.schedule == "cosine" else 1.0)
+    def rate(self, share: float) -> float:
+        """The learning rate once that share of the run's steps is done."""
+        return self.lr * (0.5 * (1 + math.cos(math.pi * share)) if self.schedule == "cosine" else 1.0)
 
     def epoch_seed(self, epoch: int) -> int:
         """A distinct seed per epoch, so that resuming needs no saved random state."""
         return self.seed + 1_000_003 * epoch
 
     def groups(self, model: nn.Module) -> list[dict]:
-        """The parameters for Adam, each with the `factor` of its learning rate."""
+        """The parameters for Adam, each with the `factor` of its learning rate and the `power` by which it rises."""
         named = dict(model.named_parameters())
-        for word in self.faster:
-            if not any(word in name for name in named):
-                raise ValueError(f"faster names {word!r}, but the parameters are {', '.join(named)}.")
-        if twice := [name for name in named if sum(word in name for word in self.faster) > 1]:
-            raise ValueError(f"faster must name each parameter by one word; several of its words are in {twice[0]}.")
-        by_factor: dict[float, list[Tensor]] = {}
+        for setting, words in (("faster", self.faster), ("rising", self.rising)):
+            for word in words:
+                if not any(word in name for name in named):
+                    raise ValueError(f"{setting} names {word!r}, but the parameters are {', '.join(named)}.")
+            if twice := [name for name in named if sum(word in name for word in words) > 1]:
+                raise ValueError(f"{setting} must name each parameter by one word; several are in {twice[0]}.")
+        alike: dict[tuple[float, float], list[Tensor]] = {}
         for name, parameter in named.items():
             factor = next((factor for word, factor in self.faster.items() if word in name), 1.0)
-            by_factor.setdefault(factor, []).append(parameter)
-        return [dict(params=parameters, factor=factor) for factor, parameters in by_factor.items()]
+            power = next((power for word, power in self.rising.items() if word in name), 0.0)
+            alike.setdefault((factor, power), []).append(parameter)
+        return [dict(params=params, factor=factor, power=power) for (factor, power), params in alike.items()]
 
 
 def fit(
@@ -92,25 +97,27 @@ def fit(
     seed: int = 0,
     precision: str = "auto",
     faster: dict[str, float] | None = None,
+    rising: dict[str, float] | None = None,
     test: Callable[[], Tensor | float] | None = None,
     checkpoint: str | Path | None = None,
     data: str = "",
 ) -> History:
     """Minimise loss(*batch), a scalar mean, by Adam over shuffled batches of the tensors; return the History.
 
-    `faster`, such as {"columns": 4}, multiplies lr for the parameters whose names contain the word. `test` is called
-    after each epoch and its value recorded. With `checkpoint`, every epoch is saved there (its card holds the
-    settings, `data` and the losses), and a run that was stopped, started again with the same loss, ends with the same
-    weights, whatever weights the model then has; a run at a constant rate also goes on for more epochs. `data` says in
-    words what the data are, and what else decides the loss: a run does not go on with another. Draws from its own
-    seed. Under torchrun the processes share every batch. Raises FloatingPointError if the loss is not finite. After an
-    error, or an interrupt, the model has the weights from before that epoch.
+    `faster`, such as {"columns": 4}, multiplies lr for the parameters whose names contain the word; `rising`, such as
+    {"classifier": 2}, multiplies it by the share of the run that is done, to that power. `test` is called after each
+    epoch and its value recorded. With `checkpoint`, every epoch is saved there (its card holds the settings, `data` and
+    the losses), and a run that was stopped, started again with the same loss, ends with the same weights, whatever
+    weights the model then has; a run at constant rates also goes on for more epochs. `data` says in words what the data
+    are, and what else decides the loss: a run does not go on with another. Draws from its own seed. Under torchrun the
+    processes share every batch. Raises FloatingPointError if the loss is not finite. After an error, or an interrupt,
+    the model has the weights from before that epoch.
     """
     model, device, n_images = checkpoints.unwrap(model), _device(model, tensors), len(tensors[0])
     checkpoint = None if checkpoint is None else _place(Path(checkpoint).expanduser().absolute())
-    faster = {word: float(factor) for word, factor in (faster or {}).items()}
+    faster, rising = ({word: float(v) for word, v in (words or {}).items()} for words in (faster, rising))
     hashed = fingerprint(tensors) if checkpoint else ""
-    plan = Plan(int(epochs), int(batch_size), float(lr), schedule, int(seed), faster, hashed)
+    plan = Plan(int(epochs), int(batch_size), float(lr), schedule, int(seed), faster, rising, hashed)
     optimizer = torch.optim.Adam(plan.groups(model), lr=plan.lr, fused=True)
     history, precision = _resume(checkpoint, model, optimizer, plan, precision, data)
     first, n_batches = len(history.loss), -(-n_images // plan.batch_size)
@@ -120,13 +127,13 @@ def fit(
     with _progress(plan.epochs * n_batches, first * n_batches) as bar:
         for epoch in range(first, plan.epochs):
             start, before = time.perf_counter(), [weight.clone() for weight in model.state_dict().values()]
-            rates = (plan.rate(epoch * n_batches + i, plan.epochs * n_batches) for i in range(n_batches))
+            shares = ((epoch * n_batches + i) / (plan.epochs * n_batches) for i in range(n_batches))
             try:
                 with seeded(plan.epoch_seed(epoch), device):
                     order = torch.randperm(n_images, device=device)
                     processes.separate_noise(plan.epoch_seed(epoch), device)
-                    batches = zip(order.split(plan.batch_size), rates, strict=True)
-                    losses = _steps(shared_loss, tensors, batches, optimizer, precision, bar)
+                    batches = zip(order.split(plan.batch_size), shares, strict=True)
+                    losses = _steps(shared_loss, tensors, batches, optimizer, plan, precision, bar)
                 mean = processes.average(losses).mean().item()  # the first time that the host waits for a GPU
                 if not all(math.isfinite(total) for total in (mean, *(p.sum().item() for p in model.parameters()))):
                     raise FloatingPointError(_reason(losses, epoch, tensors, before))
@@ -172,10 +179,10 @@ def _device(model: nn.Module, tensors: tuple[Tensor, ...]) -> torch.device:
 
 
 @torch.enable_grad()
-def _steps(loss, tensors, batches, optimizer, precision: str, bar) -> Tensor:
-    """Take one step for each pair of rows and learning rate; return the losses."""
+def _steps(loss, tensors, batches, optimizer, plan: Plan, precision: str, bar) -> Tensor:
+    """Take one step for each pair of rows and share of the run that is done; return the losses."""
     losses = []
-    for rows, rate in batches:
+    for rows, share in batches:
         with torch.autocast(rows.device.type, torch.bfloat16, enabled=precision == "bf16"):
             # on uint8, index_select is many times faster than tensor[rows]
             value = loss(*(tensor.index_select(0, rows) for tensor in tensors))
@@ -189,7 +196,7 @@ def _steps(loss, tensors, batches, optimizer, precision: str, bar) -> Tensor:
         if not losses and all(p.grad is None for group in optimizer.param_groups for p in group["params"]):
             raise ValueError("loss must depend on the weights of model; those of another model are not trained.")
         for group in optimizer.param_groups:
-            group["lr"] = rate * group["factor"]
+            group["lr"] = plan.rate(share) * group["factor"] * share ** group["power"]
         optimizer.step()
         losses.append(value.detach())
         bar.update()
@@ -237,7 +244,7 @@ def _resume(checkpoint, model, optimizer, plan: Plan, precision: str, data: str)
     precision = card["fit"]["precision"] if precision == "auto" else precision
     theirs = card["fit"] | dict(model=card["model"], data=card["data"])
     ours = asdict(plan) | dict(precision=precision, model=checkpoints.kind_of(model), data=data)
-    if plan.schedule == "constant" and plan.epochs > theirs["epochs"]:
+    if plan.schedule == "constant" and not plan.rising and plan.epochs > theirs["epochs"]:
         theirs["epochs"] = plan.epochs
     if theirs["tensors"] != plan.tensors:
         raise ValueError(f"{checkpoint} was made from other data; choose another file.")

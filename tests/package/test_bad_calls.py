@@ -109,6 +109,8 @@ CALLS = {
     "fit: schedule": (lambda: train(schedule="step"), ValueError, "schedule"),
     "fit: precision": (lambda: train(precision="fp8"), ValueError, "precision"),
     "fit: faster": (lambda: train(faster={"columns": 4.0}), ValueError, "faster"),
+    "fit: rising": (lambda: train(rising={"columns": 2.0}), ValueError, "rising"),
+    "fit: falling": (lambda: train(rising={"encoder": -1.0}), ValueError, "rising"),
     "fit: two words of faster": (lambda: train(faster={"en": 4.0, "coder": 2.0}), ValueError, "faster"),
     "fit: frozen weights": (lambda: train(vae().requires_grad_(False)), ValueError, "frozen"),
     "fit: float16": (lambda: train(vae().half()), TypeError, "float16"),

@@ -63,7 +63,7 @@ def test_a_run_at_a_constant_rate_goes_on_for_more_epochs(tmp_path):
 
 
 CHANGES = dict(epochs=3, batch_size=20, lr=1e-3, schedule="constant", seed=1, precision="bf16")
-CHANGES |= dict(faster={"encoder": 2.0}, hidden=(8,), activation="relu", d_z=3)
+CHANGES |= dict(faster={"encoder": 2.0}, rising={"encoder": 2.0}, hidden=(8,), activation="relu", d_z=3)
 
 
 @pytest.mark.parametrize("setting, value", CHANGES.items())

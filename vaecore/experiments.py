@@ -29,13 +29,12 @@ class Experiment:
     given: str | None = None  #: the pixels that a conditional model is given, as in splits.pixel_split
     k: int | None = None  #: draws of the importance-weighted bound
     n: int | None = None  #: draws of those k that carry its gradient
-    bound: str | None = None  #: the bound without labels: "likely_classes", "without_entropy", "sampled_class"
+    bound: str | None = None  #: the bound without labels: "drawn_classes", "without_entropy", "sampled_class"
     labelled_batch: int | None = None  #: labelled images in each step, at most
     alpha: float | None = None  #: weight of the classification term
     alpha_per_label: float | None = None  #: the same, for each label
     equal_shares: float | None = None  #: weight of the class imbalance
-    views: int | None = None  #: features are stored for so many draws of each image's bits, not computed at each step
-    hold_classifier: int | None = None  #: epochs before the others in which q(y|x) does not learn
+    grey: bool | None = None  #: M2 learns from grey images, or features of them, not bits; on pixels q(y|x) sees bits
 
     epochs: int
     batch_size: int = 128
@@ -43,6 +42,7 @@ class Experiment:
     schedule: str = "cosine"
     precision: str = "fp32"
     faster: dict | None = None  #: multiples of lr, as in train.fit
+    rising: dict | None = None  #: how they rise, as in train.fit
 
     measure: str  #: see runs.MEASURES
     data: str = "MNIST"
@@ -90,30 +90,31 @@ Part = dict[str, Any]  # settings that several experiments share
 
 M1: Part = dict(model="VAE", sizes=dict(d_z=50, hidden=(500, 500)))
 VAE_2D: Part = dict(model="VAE", sizes=dict(d_z=2, hidden=(256, 256)))
-ON_PIXELS: Part = dict(model="M2", sizes=dict(d_z=50, hidden=(500,), activation="relu"), mean_image=True)
-ON_FEATURES: Part = dict(model="M1M2", sizes=dict(d_z=50, hidden=(300,), likelihood="gaussian"))
-ON_FEATURES_SMALL: Part = dict(model="M1M2", sizes=dict(d_z=8, hidden=(300,), likelihood="gaussian", activation="relu"))
+PIXELS: Part = dict(model="M2", sizes=dict(d_z=20, hidden=(500,), activation="relu"), mean_image=True)
+FEATURES: Part = dict(model="M1M2", sizes=dict(d_z=50, hidden=(300,), likelihood="gaussian"))
+STACK: Part = dict(model="M1M2", init="m1m2-book")  # of which the M1 is taken over
+STACK |= dict(sizes=dict(d_z=8, hidden=(300,), likelihood="gaussian", activation="relu"))
 NETS: Part = dict(hidden=(200, 200))
 DOERSCH_NETS: Part = dict(d_x=756, d_y=28, hidden=(1000, 500, 250), activation="relu")
 
 # so many labels that y and z show what they stand for
 MANY_LABELS: Part = dict(alpha=10.0, labels=10_000, epochs=60, batch_size=500, precision="bf16")
-PIXELS_HOW: Part = dict(batch_size=200, lr=1e-3, precision="bf16", faster={"columns": 10.0})
-SHORT: Part = dict(epochs=40, batch_size=500, precision="bf16")  # the ablation takes an afternoon on two CPU cores
-ALONE: Part = dict(epochs=1000, batch_size=100, lr=1e-3)  # for 100 labels one step an epoch
 DOERSCH_HOW: Part = dict(epochs=60, batch_size=100, lr=1e-3, precision="bf16")
 
 SEMI: Part = dict(objective="semi_supervised", labelled_batch=100)
 IN_TURN: Part = dict(objective="in_turn", labelled_batch=100)
-CLASSIFIER: Part = dict(objective="classifier")
 REGRESSOR: Part = dict(objective="regressor")
-LIKELY: Part = dict(bound="likely_classes")
 LOSS: Part = dict(measure="test loss")
-ERROR: Part = dict(measure="test error")
-GREY: Part = dict(measure="test error on grey")
 LOG_X: Part = dict(measure="-log p(x) by 5000 draws")
 LOG_X_Y: Part = dict(measure="-log p(x|y) by 500 draws")
 ELBO: Part = dict(measure="test ELBO")
+
+ERROR: Part = dict(measure="test error")
+ALONE: Part = ERROR | dict(objective="classifier", batch_size=100, lr=1e-3)  # for 100 labels one step an epoch
+# q(y|x) hears from the pictures late: at first M2 would lead it away from what the labels have taught it
+M2_ROW: Part = PIXELS | ERROR | dict(init="m2_classifier", grey=True, batch_size=200, lr=1e-3, schedule="constant")
+M2_ROW |= dict(faster={"classifier": 5.0}, rising={"classifier": 2.0}, precision="bf16")
+STACK_ROW: Part = STACK | ERROR | dict(grey=True, batch_size=200, lr=3e-3, faster={"columns": 4.0})
 
 # fmt: off
 TABLE = (
@@ -134,37 +135,28 @@ TABLE = (
                **REGRESSOR, given="upper left", epochs=60, **LOSS),
     Experiment(name="m2-book", model="M2", sizes=dict(d_z=10, hidden=(256,)), **SEMI, **MANY_LABELS, **LOSS),
     Experiment(name="m2-2d", model="M2", sizes=dict(d_z=2, hidden=(256,)), **SEMI, **MANY_LABELS, **LOSS),
-    Experiment(name="m1m2-book", **ON_FEATURES, init="m1-book", **SEMI, alpha=0.1, labels=100,
+    Experiment(name="m1m2-book", **FEATURES, init="m1-book", **SEMI, alpha=0.1, labels=100,
                epochs=200, batch_size=500, precision="bf16", **LOSS),
     Experiment(name="m1-book", **M1, epochs=75, precision="bf16", **LOSS),  # bundled as the M1 of m1m2-book
 
     # table 1 of arXiv:1406.5298
-    Experiment(name="m1m2", **ON_FEATURES_SMALL, init="vae_nll", **SEMI, alpha_per_label=0.001, equal_shares=5.0,
-               views=6, **LIKELY, epochs=120, batch_size=200, lr=3e-3, faster={"columns": 4.0}, **GREY),
-    Experiment(name="m2", **ON_PIXELS, init="m1m2", **SEMI, alpha=1.0, equal_shares=20.0, hold_classifier=8,
-               **LIKELY, epochs=8, **PIXELS_HOW, **GREY),
-    Experiment(name="m1_classifier", **ON_FEATURES, init="m1m2-book", **CLASSIFIER, **ALONE, **ERROR),
+    Experiment(name="m2", **M2_ROW, **SEMI, alpha=1.0, bound="drawn_classes", epochs=100),
+    Experiment(name="m1m2", **STACK_ROW, **SEMI, alpha_per_label=0.001, equal_shares=5.0, bound="drawn_classes",
+               epochs=80),
+    Experiment(name="m2_classifier", **PIXELS, **ALONE, epochs=300),
+    Experiment(name="m1_classifier", **STACK, **ALONE, grey=True, epochs=1000),
 
     # what each term of M2's objective does, on pixels and on the features of an M1
-    Experiment(name="m2_short", **ON_PIXELS, init="vae_nll", **SEMI, alpha=1.0, **LIKELY,
-               epochs=6, **PIXELS_HOW, **ERROR),
-    Experiment(name="m2_no_entropy", **ON_PIXELS, init="vae_nll", **SEMI, alpha=1.0, bound="without_entropy",
-               epochs=6, **PIXELS_HOW, **ERROR),
-    Experiment(name="m2_no_alpha", **ON_PIXELS, init="vae_nll", **SEMI, alpha=0.0, **LIKELY,
-               epochs=6, **PIXELS_HOW, **ERROR),
-    Experiment(name="m2_sampled_y", **ON_PIXELS, init="vae_nll", **SEMI, alpha=1.0, bound="sampled_class",
-               epochs=6, **PIXELS_HOW, **ERROR),
-    Experiment(name="m2_in_turn", **ON_PIXELS, init="vae_nll", **IN_TURN, alpha=1.0, **LIKELY,
-               epochs=12, **PIXELS_HOW, **ERROR),
-    Experiment(name="m2_classifier", **ON_PIXELS, init="vae_nll", **CLASSIFIER, **ALONE, **ERROR),
-    Experiment(name="m1m2_short", **ON_FEATURES, init="m1m2-book", **SEMI, alpha=0.1, **SHORT, **ERROR),
-    Experiment(name="m1m2_no_entropy", **ON_FEATURES, init="m1m2-book", **SEMI, alpha=0.1, bound="without_entropy",
-               **SHORT, **ERROR),
-    Experiment(name="m1m2_no_alpha", **ON_FEATURES, init="m1m2-book", **SEMI, alpha=0.0, **SHORT, **ERROR),
-    Experiment(name="m1m2_sampled_y", **ON_FEATURES, init="m1m2-book", **SEMI, alpha=0.1, bound="sampled_class",
-               **SHORT, **ERROR),
-    Experiment(name="m1m2_in_turn", **ON_FEATURES, init="m1m2-book", **IN_TURN, alpha=0.1,
-               **SHORT | dict(epochs=80), **ERROR),
+    Experiment(name="m2_short", **M2_ROW, **SEMI, alpha=1.0, epochs=30),
+    Experiment(name="m2_no_entropy", **M2_ROW, **SEMI, alpha=1.0, bound="without_entropy", epochs=30),
+    Experiment(name="m2_no_alpha", **M2_ROW, **SEMI, alpha=0.0, epochs=30),
+    Experiment(name="m2_sampled_y", **M2_ROW, **SEMI, alpha=1.0, bound="sampled_class", epochs=30),
+    Experiment(name="m2_in_turn", **M2_ROW, **IN_TURN, alpha=1.0, epochs=60),
+    Experiment(name="m1m2_short", **STACK_ROW, **SEMI, alpha=0.1, epochs=40),
+    Experiment(name="m1m2_no_entropy", **STACK_ROW, **SEMI, alpha=0.1, bound="without_entropy", epochs=40),
+    Experiment(name="m1m2_no_alpha", **STACK_ROW, **SEMI, alpha=0.0, epochs=40),
+    Experiment(name="m1m2_sampled_y", **STACK_ROW, **SEMI, alpha=0.1, bound="sampled_class", epochs=40),
+    Experiment(name="m1m2_in_turn", **STACK_ROW, **IN_TURN, alpha=0.1, epochs=80),
 
     # likelihoods: arXiv:1509.00519, arXiv:1606.05908
     Experiment(name="vae_nll", **M1, mean_image=True, epochs=250, precision="bf16", **LOG_X),
@@ -188,7 +180,9 @@ OF_THE_BOOK = tuple(
 DRAWS = {100: 5, 600: 3, 1000: 3, 3000: 3}  # how many draws of so many labels
 ABLATION = ("short", "no_entropy", "no_alpha", "sampled_y", "in_turn", "classifier")
 TABLES = {  # the rows of each of the book's tables, with the numbers of labels and of draws
-    "table1": [(name, n, draws) for name in ("m1m2", "m2", "m1_classifier") for n, draws in DRAWS.items()],
+    "table1": [
+        (name, n, draws) for name in ("m1m2", "m2", "m1_classifier", "m2_classifier") for n, draws in DRAWS.items()
+    ],
     "ablation": [(f"m2_{part}", 100, 3) for part in ABLATION]
     + [(f"m1m2_{part}" if part != "classifier" else "m1_classifier", 100, 3) for part in ABLATION],
     "likelihood": [(name, None, 1) for name in ("vae_nll", "iwae50_nll", "doersch_cvae", "doersch_regressor")],

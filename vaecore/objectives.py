@@ -1,6 +1,5 @@
 """From an experiment to a model and to what is minimised."""
 
-import copy
 import itertools
 from collections.abc import Callable
 from functools import partial
@@ -24,8 +23,8 @@ from .vae import VAE
 
 Objective = tuple[Callable[..., Tensor], tuple[Tensor, ...]]  # a loss, and the tensors that its batches are taken from
 BOUNDS = {
-    None: None,
-    "likely_classes": losses.bound_of_likely_classes,
+    None: M2.unlabelled_bound,
+    "drawn_classes": losses.bound_of_drawn_classes,
     "without_entropy": losses.bound_without_entropy,
     "sampled_class": losses.bound_of_sampled_class,
 }
@@ -40,17 +39,14 @@ WITHOUT_LABELS = {
 def build(experiment: Experiment, digits: Digits, first: nn.Module | None) -> nn.Module:
     """The untrained model, or one that starts from the weights of `first`, the model of experiment.start().
 
-    A VAE starts as that VAE. The classifier of an M2 starts as a VAE's encoder with a new last layer, or as that of an
-    M1+M2. An M1+M2 takes over its M1.
+    An M1+M2 takes over its M1, any other model all weights.
     """
     if experiment.model == "M1M2":
         return _stack(experiment, digits, first)
     model: Any = CLASSES[experiment.model](**experiment.sizes)
     if experiment.mean_image:
         start_at_mean_image(model, digits)
-    if isinstance(model, M2) and first is not None:
-        model.classifier = _classifier_from(first, model.n_classes)
-    elif first is not None:
+    if first is not None:
         model.load_state_dict(first.state_dict())
     return model
 
@@ -73,20 +69,6 @@ def start_at_mean_image(model: Any, digits: Digits) -> None:
         getattr(model.decoder, "rest", model.decoder)[-1].bias.copy_(mean.logit())
 
 
-def _classifier_from(first: Any, n_classes: int) -> nn.Sequential:
-    """q(y|x) with a VAE's encoder and a new last layer, or the whole q(y|x) of an M1+M2 as one net."""
-    encoder: Any = copy.deepcopy((first.m1 if isinstance(first, M1M2) else first).encoder)
-    if not isinstance(first, M1M2):
-        return encoder[:-1].append(nn.Linear(encoder[-1].in_features, n_classes))
-    m2_layers: Any = copy.deepcopy(first.m2.classifier)
-    mean, after = encoder[-1], m2_layers[0]  # both linear; the rows of the means come first
-    joined = nn.Linear(mean.in_features, after.out_features)
-    with torch.no_grad():
-        joined.weight.copy_(after.weight @ mean.weight[first.active])
-        joined.bias.copy_(after.weight @ mean.bias[first.active] + after.bias)
-    return nn.Sequential(*encoder[:-1], joined, *m2_layers[1:])
-
-
 def m2_input(model: M2 | M1M2, images: UInt8[Tensor, "B D"]) -> Float[Tensor, "B A"]:
     """What the M2 of the model sees of images: their bits or, on an M1, a draw of their features."""
     bits = binarize(images)
@@ -97,14 +79,14 @@ def objective(experiment: Experiment, model: Any, digits: Digits) -> Objective:
     """The loss of a batch, and the tensors that batches are taken from."""
     given, labels = experiment.given, experiment.labels or 0
     if experiment.objective == "classifier":
-        stored, view = _inputs(model, digits, experiment.views)
+        stored, view = _inputs(model, digits, bool(experiment.grey))
         labelled, _ = label_split(digits.y_train, labels, seed=experiment.draw)
         m2, tensors = trained_part(model), (stored[labelled], digits.y_train[labelled])
         return lambda rows, y: losses.classifier_loss(m2, view(rows), y), tensors
     if experiment.is_labelled:
-        names = ("bound", "equal_shares", "views", "labelled_batch")
+        names = ("bound", "equal_shares", "labelled_batch", "alpha")
         settings: dict[str, Any] = {name: getattr(experiment, name) for name in names}
-        settings |= dict(in_turn=experiment.objective == "in_turn", alpha=experiment.alpha)
+        settings |= dict(in_turn=experiment.objective == "in_turn", grey=bool(experiment.grey))
         if experiment.alpha_per_label is not None:
             settings["alpha"] = experiment.alpha_per_label * labels
         loss, tensors = semi_supervised(model, digits, labels, experiment.draw, **settings)
@@ -129,7 +111,7 @@ def semi_supervised(
     alpha: float,
     bound: str | None = None,
     equal_shares: float | None = None,
-    views: int | None = None,
+    grey: bool = False,
     in_turn: bool = False,
     labelled_batch: int = 100,
 ) -> Objective:
@@ -142,19 +124,21 @@ def semi_supervised(
     check_at_least(0, alpha=alpha)
     inner = unwrap(model)
     m2 = trained_part(inner)
-    stored, view = _inputs(inner, digits, views)
+    stored, view = _inputs(inner, digits, grey)
     labelled, unlabelled = label_split(digits.y_train, n_labelled, seed=draw)
     x_l, y_l = stored[labelled], digits.y_train[labelled]
+    corrupt = torch.bernoulli if grey and m2 is inner else None
     j = partial(losses.semi_supervised_loss, m2, n_labelled=len(labelled), n_unlabelled=len(unlabelled))
+    j = partial(j, alpha=0.0 if in_turn else alpha, unlabelled_bound=BOUNDS[bound], corrupt=corrupt)
     step = itertools.count()
 
     def loss(rows: Tensor) -> Tensor:
         chosen = draw_rows(labelled_batch, len(x_l), x_l.device)
         x, y = view(x_l[chosen]), y_l[chosen]
         if in_turn and next(step) % 2:
-            return alpha * losses.classifier_loss(m2, x, y)
+            return alpha * losses.classifier_loss(m2, corrupt(x) if corrupt else x, y)
         x_u = view(rows)
-        value = j(x, y, x_u, alpha=0.0 if in_turn else alpha, unlabelled_bound=BOUNDS[bound])
+        value = j(x, y, x_u)
         return value if equal_shares is None else value + equal_shares * losses.class_imbalance(m2, x_u)
 
     return loss, (stored[unlabelled],)
@@ -181,23 +165,17 @@ def trained_part(model: Any) -> Any:
     return model.m2 if isinstance(model, M1M2) else model
 
 
-def _inputs(model: M2 | M1M2, digits: Digits, views: int | None) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-    """The training images, or their stored features, and what makes inputs of M2 from rows of them."""
-    if views is None or not isinstance(model, M1M2):
+def _inputs(model: M2 | M1M2, digits: Digits, grey: bool) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+    """A row for each training image, and what makes inputs of M2 from rows: bits, grey pictures or features."""
+    if not grey:
         return digits.x_train, partial(m2_input, model)
-    return _stored_features(model, digits.x_train, views), _draw_feature
+    if isinstance(model, M2):
+        return digits.x_train, lambda images: images / 255
+    with torch.no_grad():
+        features = [model.features(images / 255) for images in digits.x_train.split(1000)]
+    return torch.cat([torch.cat([q.mu, q.log_var], dim=-1) for q in features]), _draw_feature
 
 
-@torch.no_grad()
-def _stored_features(model: M1M2, images: UInt8[Tensor, "N D"], views: int) -> Float[Tensor, "N V M"]:
-    """M1's q(z1|x) for some draws, or views, of each image's bits: mu and log_var of the active latents."""
-    with seeded(0, images.device):
-        posteriors = [model.features(binarize(images)) for _ in range(views)]
-    return torch.stack([torch.cat([q.mu, q.log_var], dim=-1) for q in posteriors], dim=1)
-
-
-def _draw_feature(stored: Float[Tensor, "B V M"]) -> Float[Tensor, "B A"]:
-    """A draw of z1 from one of the stored views of each image."""
-    view = torch.rand(stored.shape[:2], device=stored.device).argmax(1)
-    chosen = stored.gather(1, view[:, None, None].expand(-1, 1, stored.shape[2]))[:, 0]
-    return Gaussian(*chosen.chunk(2, dim=-1)).rsample()
+def _draw_feature(stored: Float[Tensor, "B M"]) -> Float[Tensor, "B A"]:
+    """A draw of z1 from the means and log-variances of some images."""
+    return Gaussian(*stored.chunk(2, dim=-1)).rsample()

@@ -49,24 +49,17 @@ def train(experiment: Experiment, digits: Digits) -> nn.Module:
     with seeded(experiment.draw, device):
         model = build(experiment, digits, first).to(device)
     loss, tensors = objective(experiment, model, digits)
-    names = ("batch_size", "lr", "schedule", "precision", "faster")
+    names = ("epochs", "batch_size", "lr", "schedule", "precision", "faster", "rising")
     settings: dict[str, Any] = {name: getattr(experiment, name) for name in names} | dict(seed=experiment.draw)
-    for path, epochs in stages(experiment).items():
-        if isinstance(model, M2):
-            model.classifier.requires_grad_(path == checkpoint_of(experiment))
-        fit(trained_part(model), loss, *tensors, epochs=epochs, checkpoint=path, data=digits.describe(), **settings)
+    if experiment.measure == "test error" and experiment.objective != "classifier":  # a pass of that is a step or two
+        settings["test"] = lambda: _error(model, digits.x_test / 255, digits)
+    fit(trained_part(model), loss, *tensors, checkpoint=checkpoint_of(experiment), data=digits.describe(), **settings)
     return model
 
 
 def checkpoint_of(experiment: Experiment) -> Path:
     """Where the run keeps its weights from epoch to epoch."""
     return cache_folder("runs", f"{experiment.stem()}.safetensors")
-
-
-def stages(experiment: Experiment) -> dict[Path, int]:
-    """The checkpoint of each stage of training, in order, and its epochs; the classifier learns in the last only."""
-    path, held = checkpoint_of(experiment), experiment.hold_classifier
-    return ({} if held is None else {path.with_suffix(".held.safetensors"): held}) | {path: experiment.epochs}
 
 
 def on(experiment: Experiment, digits: Digits) -> Experiment:
@@ -166,8 +159,7 @@ def _error(model: nn.Module, x: Tensor, digits: Digits) -> float:
 
 
 MEASURES = {  # a function of experiment, model and digits, and its unit
-    "test error": (lambda e, model, d: _error(model, drawn_test_bits(d), d), "test error in per cent"),
-    "test error on grey": (lambda e, model, d: _error(model, d.x_test / 255, d), "test error in per cent"),
+    "test error": (lambda e, model, d: _error(model, d.x_test / 255, d), "test error in per cent"),
     "test ELBO": (lambda e, model, d: evaluate.elbo(model, drawn_test_bits(d)).mean().item(), "test ELBO in nats"),
     "test loss": (lambda e, model, d: loss_without_labels(e, model, d.x_test), "test loss in nats"),
     "-log p(x) by 5000 draws": (
@@ -197,20 +189,18 @@ def run(experiment: Experiment, device: str = "auto") -> Path:
     value = measure(experiment, model, digits)
     measured = dict(device=str(digits.x_train.device), threads=torch.get_num_threads())
     measured |= dict(seconds=round(time.perf_counter() - start)) | checkpoints.provenance()
-    last, seconds = trained_by(experiment)
-    trained = last["run"] | {name: last[name] for name in checkpoints.provenance()} | dict(seconds=seconds)
+    card = checkpoints.read(checkpoint_of(experiment))[1]
+    trained = card["run"] | {name: card[name] for name in checkpoints.provenance()}
+    trained["seconds"] = round(sum(card["history"]["seconds"]))
     architecture = dict(model=type(model).__name__, config=model.config)
     record = dict(row=experiment.name, labels=experiment.labels, draw=experiment.draw, key=experiment.key())
     record |= dict(value=value, unit=unit, command=records.command(experiment), data=digits.describe())
     record |= dict(settings=experiment.settings(), architecture=architecture, trained=trained, measured=measured)
+    if experiment.measure == "test error":
+        after_each_pass = [round(error, 2) for error in card["history"]["test"] if isinstance(error, float)]
+        record |= dict(on_bits=_error(model, drawn_test_bits(digits), digits), after_each_pass=after_each_pass)
     records.write(path, record)
     return path
-
-
-def trained_by(experiment: Experiment) -> tuple[dict, int]:
-    """The card of the trained weights, and the seconds of all stages."""
-    cards = [checkpoints.read(path)[1] for path in stages(experiment)]
-    return cards[-1], round(sum(sum(stage["history"]["seconds"]) for stage in cards))
 
 
 def main() -> None:
@@ -220,13 +210,13 @@ def main() -> None:
     if not digits.is_full:
         parser.error("the whole of MNIST is needed: set VAECORE_DATA to it, or connect for the download.")
     model = train(experiment, digits)
-    last, seconds = trained_by(experiment)
+    card = checkpoints.read(checkpoint_of(experiment))[1]
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.copy_(parameter.half())  # what is measured is the weights as stored
     facts: dict[str, Any] = dict(key=experiment.key(), settings=experiment.settings())
     facts |= dict(command=f"python -m vaecore.runs {experiment.name}")
-    facts |= dict(seconds=seconds, threads=last["run"]["threads"])
+    facts |= dict(seconds=round(sum(card["history"]["seconds"])), threads=card["run"]["threads"])
     facts |= dict(data=digits.describe(), test_loss=loss_without_labels(experiment, model, digits.x_test))
     facts |= dict(check_value=loss_without_labels(experiment, model, data.mnist(root=data.BUNDLED).x_test[:500]))
     if experiment.is_labelled:

@@ -13,9 +13,10 @@ pytest_plugins = ["small_experiments"]
 
 FIELDS = [field.name for field in dataclasses.fields(Experiment)]
 RECORDS = sorted(path for path in records.RESULTS.glob("*.json") if path.name not in ("speed.json", "tests.json"))
-CHANGES = [("m2", "alpha", 2.0), ("m2", "equal_shares", 19.0), ("m2", "hold_classifier", 2), ("m1m2", "views", 3)]
+CHANGES = [("m2", "alpha", 2.0), ("m1m2", "equal_shares", 19.0), ("m2", "rising", None), ("m1m2", "grey", None)]
 CHANGES += [("m2_short", "objective", "in_turn")]
-UNUSED = dict(given="left", bound="without_entropy", faster={"columns": 2.0}, mean_image=True)
+UNUSED = dict(given="left", bound="without_entropy", faster={"columns": 2.0}, rising={"columns": 2.0}, grey=True)
+UNUSED |= dict(mean_image=True)
 
 
 def changed(field: str, value: object) -> object:
@@ -27,7 +28,7 @@ def changed(field: str, value: object) -> object:
     if isinstance(value, bool | dict):
         return value | {"more": 1} if isinstance(value, dict) else not value
     if field in ("model", "objective"):
-        return dict(model="Regressor", objective="classifier")[field]
+        return dict(model="Regressor", objective="in_turn")[field]
     return value + ("x" if isinstance(value, str) else 1)
 
 
@@ -37,13 +38,13 @@ def changed(field: str, value: object) -> object:
 @pytest.mark.parametrize("field", FIELDS)
 def test_the_key_changes_with_every_setting(field, monkeypatch):
     """With its own, and with those of the experiment it starts from."""
-    row, start = EXPERIMENTS["m2"].at(100, 1), EXPERIMENTS["m1m2"]
+    row, start = EXPERIMENTS["m2"].at(100, 1), EXPERIMENTS["m2_classifier"]
     before = row.key()
     another = dataclasses.replace(row, **{field: changed(field, getattr(row, field))})
     assert another.key() != before and another.stem() != row.stem()
     if field not in ("draw", "labels", "data"):  # which a start has from the experiment that starts from it
         another = dataclasses.replace(start, **{field: changed(field, getattr(start, field))})
-        monkeypatch.setitem(EXPERIMENTS, "m1m2", another)
+        monkeypatch.setitem(EXPERIMENTS, "m2_classifier", another)
         assert row.key() != before
 
 
@@ -60,7 +61,7 @@ def test_every_row_has_a_key_of_its_own_and_a_start_that_exists():
     for run in everything.values():
         assert run.init is None or run.start().key()
     first = EXPERIMENTS["m2"].at(600, 2).start()
-    assert (first.name, first.labels, first.draw) == ("m1m2", 600, 2)  # the same labelled images
+    assert (first.name, first.labels, first.draw) == ("m2_classifier", 600, 2)  # the same labelled images
     assert EXPERIMENTS["m1_classifier"].at(600, 2).start() == EXPERIMENTS["m1m2-book"]
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.distributions import Categorical, kl_divergence
 
-from vaecore import checkpoints, evaluate, losses, objectives, runs
+from vaecore import evaluate, losses, objectives, runs
 from vaecore.experiments import EXPERIMENTS
 from vaecore.m2 import M1M2, M2
 from vaecore.seeds import seeded
@@ -38,31 +38,10 @@ def stack(small) -> M1M2:
 # ---- Where the weights start
 
 
-@torch.no_grad()
-def test_a_classifier_joined_from_an_m1m2_is_its_q_of_y(small, stack):
-    model = objectives.build(EXPERIMENTS["m2"], small, stack)
-    x = small.x_test / 255
-    torch.testing.assert_close(model.log_q_y(x), stack.m2.log_q_y(stack.features(x).mean), rtol=1e-4, atol=1e-4)
-
-
-def test_the_first_passes_leave_a_held_classifier_as_it_is(small, stack):
-    row = EXPERIMENTS["m2"].at(100, 3)
-    with seeded(row.draw):
-        start = objectives.build(row, small, stack).state_dict()
-    model = runs.train(row, small).state_dict()
-    path = runs.checkpoint_of(row)
-    tensors = checkpoints.read(path.with_suffix(".held.safetensors"))[0]
-    at_first = {name for name in start if not torch.equal(tensors[f"model.{name}"], start[name])}
-    assert at_first == {name for name in start if not name.startswith("classifier")}
-    assert {name for name in start if not torch.equal(tensors[f"model.{name}"], model[name])} == set(start)
-
-
-def test_an_m2_starts_as_the_encoder_of_a_vae_and_with_the_mean_image(small):
-    first = runs.weights_of(EXPERIMENTS["vae_nll"], small)
-    model = objectives.build(EXPERIMENTS["m2_short"], small, first)
-    for ours, theirs in zip(list(model.classifier)[:-1], list(first.encoder)[:-1], strict=True):
-        assert all(torch.equal(a, b) for a, b in zip(ours.parameters(), theirs.parameters(), strict=True))
-    assert model.classifier[-1].out_features == 10
+def test_an_m2_starts_as_its_classifier_was_taught_and_with_the_mean_image(small):
+    first = runs.train(EXPERIMENTS["m2_classifier"].at(100, 3), small)
+    model = objectives.build(EXPERIMENTS["m2"].at(100, 3), small, first)
+    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), first.parameters(), strict=True))
     mean = (small.x_train.float().mean(0) / 255).clamp(0.001, 0.999)
     torch.testing.assert_close(model.decoder.rest[-1].bias.sigmoid(), mean)
 
@@ -86,12 +65,17 @@ def value_of(small, name: str, model, rows: int = 20, **settings) -> torch.Tenso
         return loss(*(tensor[:rows] for tensor in tensors))
 
 
+def noted(function, arguments: list):
+    """The function, which also puts its first argument into the list."""
+    return lambda x, *more: arguments.append(x) or function(x, *more)
+
+
 def test_each_weight_multiplies_its_term(small):
     torch.manual_seed(0)
     model = M2(hidden=(16,))
 
     def value(**settings):
-        return value_of(small, "m2", model, **dict(alpha=0.0, equal_shares=None, bound=None) | settings)
+        return value_of(small, "m2", model, **dict(alpha=0.0, bound=None, grey=None) | settings)
 
     labelled, unlabelled = label_split(small.y_train, 100, seed=0)
     x = objectives.binarize(small.x_train[labelled])
@@ -121,16 +105,27 @@ def test_in_turn_takes_steps_on_j_and_on_the_classifier(small):
         assert nets == ({"classifier"} if step % 2 else {"classifier", "encoder", "decoder"})
 
 
-def test_stored_views_are_the_features_of_drawn_bits(small, stack):
-    """A draw of z1 from them has the mean and variance of features that are computed at each step."""
-    _, (stored,) = objectives.objective(EXPERIMENTS["m1m2"].at(100), stack, small)
-    assert stored.shape == (500, 6, 2 * stack.m2.d_x)
-    image = small.x_train[:1]
-    views = objectives._stored_features(stack, image, 6).expand(4000, -1, -1)
-    drawn = objectives._draw_feature(views)
-    fresh = objectives.m2_input(stack, image.expand(4000, -1))
-    torch.testing.assert_close(drawn.mean(0), fresh.mean(0), rtol=0, atol=0.2)
-    torch.testing.assert_close(drawn.std(0), fresh.std(0), rtol=0.1, atol=0.1)
+def test_an_m1m2_learns_from_draws_of_the_features_of_grey_pictures(small, stack, monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        losses, "semi_supervised_loss", lambda m2, x_l, y, x_u, **_: seen.append(x_u) or torch.zeros(())
+    )
+    loss, (stored,) = objectives.objective(EXPERIMENTS["m1m2"].at(100), stack, small)
+    loss(stored[:1].expand(4000, -1))
+    q = stack.features(small.x_train[label_split(small.y_train, 100, seed=0)[1][:1]] / 255)
+    torch.testing.assert_close(seen[0].mean(0), q.mu[0], rtol=0, atol=0.1)
+    torch.testing.assert_close(seen[0].std(0), q.sigma[0], rtol=0.1, atol=0)
+
+
+def test_on_grey_pictures_the_classifier_sees_bits(small, monkeypatch):
+    model, seen = M2(hidden=(16,)), {}
+    for net in ("classifier", "encoder"):
+        monkeypatch.setattr(
+            getattr(model, net), "forward", noted(getattr(model, net).forward, seen.setdefault(net, []))
+        )
+    value_of(small, "m2", model)
+    assert all(set(x.unique().tolist()) == {0.0, 1.0} for x in seen["classifier"])
+    assert all(len(x.unique()) > 20 for x in seen["encoder"])
 
 
 @torch.no_grad()
@@ -172,28 +167,43 @@ LOGITS = torch.tensor([[0.0, 1.0, -9.0], [0.0, -9.0, -9.0], [0.0, 0.0, 0.0], [-9
 def by_hand(m2, monkeypatch) -> M2:
     """An M2 with these bounds of each class and this q(y|x) for the four images, repeated or not."""
 
-    def labelled_bound(x, y=None):
+    def labelled_bound(x, y=None, epsilon=None):
         rows = (x[:, None] == BITS).all(-1).long().argmax(1)
         return BOUNDS[rows].T if y is None else BOUNDS[rows, y]
 
     monkeypatch.setattr(m2, "labelled_bound", labelled_bound)
-    monkeypatch.setattr(m2, "log_q_y", lambda x: LOGITS.log_softmax(-1).repeat(len(x) // 4, 1))
     return m2
 
 
-def test_a_bound_without_unlikely_classes_gives_them_nothing(by_hand):
-    q = torch.where(LOGITS < -8, 0.0, LOGITS.exp())
-    q = q / q.sum(-1, keepdim=True)
-    expected = (q * BOUNDS).sum(-1) - torch.xlogy(q, q).sum(-1)
-    torch.testing.assert_close(losses.bound_of_likely_classes(by_hand, BITS), expected)
+def test_a_bound_of_drawn_classes_is_right_on_average(by_hand):
+    """The bound and its gradient in the logits of q(y|x)."""
+    logits = LOGITS.clone().requires_grad_()
+    log_q = logits.log_softmax(-1)
+    exact = (log_q.exp() * (BOUNDS - log_q)).sum(-1)
+    n = 40_000
+    torch.manual_seed(0)
+    drawn = losses.bound_of_drawn_classes(by_hand, BITS.repeat(n, 1), log_q.repeat(n, 1)).view(n, 4)
+    torch.testing.assert_close(drawn.mean(0), exact, rtol=0, atol=0.02)
+    right, noisy = (torch.autograd.grad(b.sum(), logits, retain_graph=True)[0] for b in (exact, drawn.mean(0)))
+    torch.testing.assert_close(noisy, right, rtol=0, atol=0.02)
+
+
+def test_a_bound_of_drawn_classes_leaves_most_of_them_out(m2, monkeypatch):
+    rows = []
+    bound = m2.labelled_bound
+    monkeypatch.setattr(m2, "labelled_bound", lambda x, y, epsilon: rows.append(len(x)) or bound(x, y, epsilon))
+    sure = torch.tensor([[50.0, 0.0, 0.0]]).log_softmax(-1).expand(1000, -1)
+    losses.bound_of_drawn_classes(m2, BITS[:1].expand(1000, -1), sure)
+    assert 1100 < rows[0] < 1300  # one class, and a tenth of two
 
 
 def test_a_bound_without_entropy_or_with_a_sampled_class(by_hand):
     q = LOGITS.softmax(-1)
     expected = (q * BOUNDS).sum(-1)
-    torch.testing.assert_close(losses.bound_without_entropy(by_hand, BITS), expected)
+    torch.testing.assert_close(losses.bound_without_entropy(by_hand, BITS, q.log()), expected)
     torch.manual_seed(0)
-    sampled = losses.bound_of_sampled_class(by_hand, BITS.repeat(20_000, 1)).view(-1, 4)
+    n = 20_000
+    sampled = losses.bound_of_sampled_class(by_hand, BITS.repeat(n, 1), q.log().repeat(n, 1)).view(-1, 4)
     torch.testing.assert_close(sampled.mean(0), expected - (q * q.log()).sum(-1), rtol=0, atol=0.05)
     assert (sampled.std(0) - (q * BOUNDS**2).sum(-1).sub(expected**2).sqrt()).abs().max() < 0.05
 

@@ -23,7 +23,7 @@ def test_a_start_comes_first_and_only_once(nothing_trained, small):
     ordered = reproduce.in_order([*table, *table])
     names = [run.stem() for run in ordered]
     assert len(names) == len(set(names)) and {run.stem() for run in table} < set(names)
-    assert {run.name for run in ordered} == {"m2", "m1m2", "m1_classifier", "vae_nll", "m1m2-book", "m1-book"}
+    assert {run.name for run in ordered} == {"m2", "m1m2", "m2_classifier", "m1_classifier", "m1m2-book", "m1-book"}
     for run in ordered:
         assert run.init is None or names.index(run.start().stem()) < names.index(run.stem())
 
@@ -57,9 +57,9 @@ sys.exit(name == "vae_nll")
 def test_runs_are_made_side_by_side_and_after_their_starts(tmp_path, nothing_trained, monkeypatch):
     monkeypatch.setattr(reproduce, "COMMAND", [sys.executable, "-c", JOB, str(tmp_path)])
     wanted = [EXPERIMENTS["m1_fp32"].at(draw=draw) for draw in (0, 1)]
-    wanted += [EXPERIMENTS["iwae50_nll"], EXPERIMENTS["m2_short"].at(100, 2)]
+    wanted += [EXPERIMENTS["iwae50_nll"]]
     ordered = reproduce.in_order(wanted)
-    assert len(ordered) == 5
+    assert len(ordered) == 4
     failed = reproduce.make_all(ordered, "cpu", jobs=2)
     assert failed == [records.command(run) for run in ordered if run.name not in ("m1_fp32",)]  # vae_nll, and after it
     texts = {path.name: path.read_text() for path in tmp_path.iterdir()}

@@ -31,6 +31,9 @@ def test_a_run_leaves_its_record(name, small_once):
     assert record["key"] == row.key() and record["settings"] == row.settings()
     architecture = record["architecture"]
     assert architecture["model"] == row.model and row.sizes.items() <= dict(_sizes(architecture["config"])).items()
+    if row.is_labelled:
+        assert len(record["after_each_pass"]) == (0 if row.objective == "classifier" else 2)
+        assert set(record["after_each_pass"][-1:]) <= {round(record["value"], 2)} and 0 < record["on_bits"] <= 100
     for part in ("trained", "measured"):
         assert {"commit", "device", "threads", "seconds", "torch"} <= set(record[part])
     assert record["data"] == "MNIST: 600 training and 40 test digits"
@@ -47,7 +50,6 @@ def _sizes(config: dict):
 
 @pytest.mark.parametrize("name, save", [("m2", 1), ("m2", 2), ("m1m2_in_turn", 1)])
 def test_a_stopped_run_goes_on(name, save, small, monkeypatch):
-    """M2 has a stage of one epoch in which q(y|x) does not learn, then one of two."""
     row = EXPERIMENTS[name].at(100, 0)
     whole, path = json.loads(runs.run(row, "cpu").read_text()), runs.checkpoint_of(row)
     weights = checkpoints.read(path)[0]

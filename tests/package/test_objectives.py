@@ -177,15 +177,15 @@ def by_hand(m2, monkeypatch) -> M2:
 
 def test_a_bound_of_drawn_classes_is_right_on_average(by_hand):
     """The bound and its gradient in the logits of q(y|x)."""
-    logits = LOGITS.clone().requires_grad_()
+    logits = LOGITS.clamp(min=-2).requires_grad_()  # some classes are unlikely, and count
     log_q = logits.log_softmax(-1)
     exact = (log_q.exp() * (BOUNDS - log_q)).sum(-1)
     n = 40_000
     torch.manual_seed(0)
     drawn = losses.bound_of_drawn_classes(by_hand, BITS.repeat(n, 1), log_q.repeat(n, 1)).view(n, 4)
-    torch.testing.assert_close(drawn.mean(0), exact, rtol=0, atol=0.02)
+    torch.testing.assert_close(drawn.mean(0), exact, rtol=0, atol=0.04)
     right, noisy = (torch.autograd.grad(b.sum(), logits, retain_graph=True)[0] for b in (exact, drawn.mean(0)))
-    torch.testing.assert_close(noisy, right, rtol=0, atol=0.02)
+    torch.testing.assert_close(noisy, right, rtol=0, atol=0.04)
 
 
 def test_a_bound_of_drawn_classes_leaves_most_of_them_out(m2, monkeypatch):

@@ -67,6 +67,12 @@ def result(row: str, labels: int | None = None) -> Spread | None:
     return spread(run["value"] for run in found) if found else None
 
 
+def tried() -> list[dict]:
+    """What `python -m benchmarks.tried` found for M2: each `change`, its `draw`, and the errors `after_each_pass`."""
+    found = [json.loads(path.read_text(encoding="utf-8")) for path in RESULTS.glob("tried-*.json")]
+    return sorted(found, key=lambda trial: (trial["draw"], trial["after_each_pass"][-1]))
+
+
 def speed() -> dict:
     """What `python -m benchmarks.speed` measured: images a second of each way to train, their ratios, the machine."""
     return json.loads((RESULTS / "speed.json").read_text(encoding="utf-8"))

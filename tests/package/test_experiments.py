@@ -12,7 +12,7 @@ from vaecore.experiments import EXPERIMENTS, TABLES, Experiment, runs_of
 pytest_plugins = ["small_experiments"]
 
 FIELDS = [field.name for field in dataclasses.fields(Experiment)]
-RECORDS = sorted(path for path in records.RESULTS.glob("*.json") if path.name not in ("speed.json", "tests.json"))
+RECORDS = sorted(path for path in records.RESULTS.glob("*-*.json") if not path.name.startswith("tried-"))
 CHANGES = [("m2", "alpha", 2.0), ("m1m2", "equal_shares", 19.0), ("m2", "rising", None), ("m1m2", "grey", None)]
 CHANGES += [("m2_short", "objective", "in_turn")]
 UNUSED = dict(given="left", bound="without_entropy", faster={"columns": 2.0}, rising={"columns": 2.0}, grey=True)

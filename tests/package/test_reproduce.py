@@ -1,13 +1,15 @@
 """The door to the papers' runs: their order, several at a time, and what is said of bad commands."""
 
+import dataclasses
 import os
 import sys
 
 import pytest
 
-from benchmarks import reproduce
+from benchmarks import reproduce, tried
 from vaecore import records, runs
 from vaecore.experiments import EXPERIMENTS, runs_of
+from vaecore.splits import hold_out
 
 pytest_plugins = ["small_experiments"]
 
@@ -87,6 +89,23 @@ def test_the_failed_runs_of_a_table_are_named(nothing_trained, monkeypatch):
     with pytest.raises(SystemExit, match="that failed"):
         reproduce.main()
     assert calls == [([run for run in runs_of("precision") if run != done], "auto", 2)]
+
+
+def test_a_trial_is_made_once_on_held_out_digits(small, monkeypatch):
+    held = hold_out(small, 100)
+    monkeypatch.setattr(tried, "trial", lambda change, draw: EXPERIMENTS["m2"].at(100, draw))
+    for _ in range(2):
+        tried.make("nothing", 1, held)
+        monkeypatch.setattr(runs, "fit", None)  # the second finds the file
+    (found,) = records.tried()
+    assert found["draw"] == 1 and found["change"] == "nothing" and len(found["after_each_pass"]) == 2
+    assert "held out" in found["data"] and found["settings"]["data"] != "MNIST"
+
+
+def test_every_trial_but_the_first_changes_one_thing():
+    first, *others = (tried.trial(change, 0) for change in tried.CHANGES)
+    assert first == dataclasses.replace(EXPERIMENTS["m2"].at(100, 0), epochs=tried.PASSES)
+    assert len({run.key() for run in others}) == len(others) and first.key() not in {run.key() for run in others}
 
 
 def test_the_table_of_the_paper_is_complete():

@@ -1,0 +1,70 @@
+"""What was tried for M2 with a hundred labels, on held-out digits: `python -m benchmarks.tried`.
+
+Each trial is the row m2 of the book's table with one change, fewer passes and the last 10,000 training digits as its
+test digits. It writes one file into vaecore/results, which chapter 8 shows; a trial whose file is there is not made
+again, and one that was stopped goes on. `--draw 1` makes those of one draw of the labels only.
+"""
+
+import argparse
+from dataclasses import replace
+
+from vaecore import checkpoints, data, records, runs
+from vaecore.devices import keep_freed_memory, pick_device
+from vaecore.experiments import EXPERIMENTS, Experiment
+from vaecore.splits import hold_out
+
+PASSES, DRAWS = 30, (0, 1)
+ROW = EXPERIMENTS["m2"]
+CHANGES = {
+    "nothing": {},
+    "the full sum over the classes": dict(bound=None),
+    "bits for all nets and as the target": dict(grey=None),
+    "no teaching by the labels first": dict(init=None),
+    "all nets at the same constant rate": dict(faster=None, rising=None),
+    "q(y|x) at a tenth of the others' rate": dict(faster={"classifier": 0.1}, rising=None),
+    "q(y|x) up to the others' rate": dict(faster=None),
+    "a cosine schedule": dict(schedule="cosine"),
+    "twice the learning rate": dict(lr=2e-3),
+    "batches of 100": dict(batch_size=100),
+    "label columns four times as fast": dict(faster={"classifier": 5.0, "columns": 4.0}),
+    "a tenth of the weight of the labels": dict(alpha=0.1),
+    "equal shares, weight 5": dict(equal_shares=5.0),
+    "z of 50": dict(sizes=ROW.sizes | dict(d_z=50)),
+    "softplus": dict(sizes=ROW.sizes | dict(activation="softplus")),
+}
+
+
+def trial(change: str, draw: int) -> Experiment:
+    return replace(ROW, epochs=PASSES, **CHANGES[change]).at(100, draw)
+
+
+def make(change: str, draw: int, digits: data.Digits) -> None:
+    experiment = runs.on(trial(change, draw), digits)
+    path = records.RESULTS / f"tried-{draw}-{experiment.key()}.json"
+    if path.exists():
+        return
+    runs.train(experiment, digits)
+    card = checkpoints.read(runs.checkpoint_of(experiment))[1]
+    record = dict(change=change, draw=draw, data=digits.describe(), settings=experiment.settings())
+    record |= dict(after_each_pass=[round(error, 2) for error in card["history"]["test"]])
+    records.write(path, record | dict(trained=card["run"] | checkpoints.provenance()))
+    print(f"{change}, draw {draw}: {record['after_each_pass'][-1]}", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--draw", type=int, choices=DRAWS, help="by default both")
+    parser.add_argument("--device", default="auto")
+    args = parser.parse_args()
+    keep_freed_memory()
+    whole = data.mnist(device=pick_device(args.device))
+    if not whole.is_full:
+        parser.error("the whole of MNIST is needed: set VAECORE_DATA to it, or connect for the download.")
+    digits = hold_out(whole)
+    for change in CHANGES:
+        for draw in DRAWS if args.draw is None else (args.draw,):
+            make(change, draw, digits)
+
+
+if __name__ == "__main__":
+    main()

@@ -115,6 +115,8 @@ class M2(nn.Module):
         device = self.encoder.columns.device
         if y is None:
             y = torch.randint(self.n_classes, (n,), device=device)
+        if len(y) != n:
+            raise ValueError(f"y must hold a class for each of the n={n} draws; got {len(y)}.")
         return self.decode(torch.randn(n, self.d_z, device=device), y)
 
     def analogies(self, x: Float[Tensor, "B D"], y: Int64[Tensor, "B"] | None = None) -> Float[Tensor, "B K D"]:

@@ -153,7 +153,8 @@ def fit_semi_supervised(
     the loss.
     """
     loss, tensors = semi_supervised(model, digits, n_labelled, draw, alpha=alpha)
-    inner, data = unwrap(model), f"{digits.describe()}, alpha={alpha:g}"
+    labels = fingerprint([digits.y_train])
+    inner, data = unwrap(model), f"{digits.describe()}, labels {labels}, alpha={alpha:g}"
     if isinstance(inner, M1M2):
         data += f", features {fingerprint(inner.m1.state_dict().values())}"
     settings["data"] = ", ".join(filter(None, (settings.get("data"), data)))

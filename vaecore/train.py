@@ -122,7 +122,7 @@ def fit(
     history, precision = _resume(checkpoint, model, optimizer, plan, precision, data)
     first, n_batches = len(history.loss), -(-n_images // plan.batch_size)
     dtype = str(next(model.parameters()).dtype).removeprefix("torch.")
-    history.setting = f"{n_images:,} images an epoch, on {device}, {precision if dtype == 'float32' else dtype}"
+    history.setting += f"{n_images:,} images an epoch, on {device}, {precision if dtype == 'float32' else dtype}"
     shared_loss = processes.share(model, loss, n_images % plan.batch_size or min(plan.batch_size, n_images), first)
     with _progress(plan.epochs * n_batches, first * n_batches) as bar:
         for epoch in range(first, plan.epochs):
@@ -262,7 +262,8 @@ def _resume(checkpoint, model, optimizer, plan: Plan, precision: str, data: str)
             optimizer.state[parameter] = {n: t if n == "step" else t.to(parameter.dtype) for n, t in found.items()}
     record = card["history"]
     tests = [math.nan if value is None else float(value) for value in record["test"]]  # None: from an older vaecore
-    return History(record["loss"], tests, record["seconds"]), precision
+    done = f"{len(tests)} of them read from {checkpoint.name}, "
+    return History(record["loss"], tests, record["seconds"], done), precision
 
 
 def fingerprint(tensors: Iterable[Tensor]) -> str:

@@ -76,7 +76,7 @@ class VAE(nn.Module):
             raise ValueError(f"y must be {'given' if y is None else 'left out'}: this VAE has d_y={self.d_y}.")
         if y is None:
             return x
-        if y.ndim == 1 and not y.is_floating_point():
+        if y.ndim == 1 and not y.is_floating_point() and self.d_y > 1:  # a single number is no class
             check_classes(y, self.d_y)
             y = F.one_hot(y, self.d_y)
         check_no_bytes(y)

@@ -9,6 +9,7 @@ from conftest import ROOT
 
 BLIND = "self.decoder(self._join(z, y if y is None else 0 * y))"
 LABELLED = "model.labelled_bound(x_l, y_l).sum()"
+UNLABELLED = "unlabelled_bound(model, x_u, model.log_q_y(seen_u)).sum()"
 MUTATIONS = {
     "KL: sign of mu squared": ("distributions", "(mu**2 + torch.exp", "(-(mu**2) + torch.exp"),
     "KL: factor one half": ("distributions", "return 0.5 * (mu**2", "return 1.0 * (mu**2"),
@@ -34,14 +35,14 @@ MUTATIONS = {
     "M2: log p(y) left out": ("m2", "log_prob(x) + log_p_y - post", "log_prob(x) - post"),
     "M2: KL left out": ("m2", "log_p_y - posterior.kl()", "log_p_y"),
     "M2: log-likelihood left out": ("m2", "return likelihood.log_prob(x) + log_p_y", "return log_p_y"),
-    "M2: no noise": ("m2", "posterior.rsample()", "posterior.mean"),
+    "M2: no noise": ("m2", "posterior.rsample(epsilon)", "posterior.mean"),
     "M2: nets blind to y": ("m2", "(a) + self.columns[:, None]", "(a) + 0 * self.columns[:, None]"),
     "U: entropy left out": ("m2", "(self.labelled_bound(x) - log_q_y)", "self.labelled_bound(x)"),
     "U: sign of the entropy": ("m2", "self.labelled_bound(x) - log_q_y", "self.labelled_bound(x) + log_q_y"),
     "U: mean over the classes": ("m2", "- log_q_y)).sum(0)", "- log_q_y)).mean(0)"),
     "J: labelled images left out": ("losses", "-(labelled_sum + unlabelled_sum)", "-unlabelled_sum"),
     "J: unlabelled images left out": ("losses", "-(labelled_sum + unlabelled_sum)", "-labelled_sum"),
-    "J: classification left out": ("losses", " + alpha * classifier_loss(model, x_l, y_l)", ""),
+    "J: classification left out": ("losses", " + alpha * classifier_loss(model, seen_l, y_l)", ""),
     "J: classification's sign": ("losses", "+ alpha * classifier_loss", "- alpha * classifier_loss"),
     "J: classification summed": ("losses", "alpha * classifier_loss", "alpha * len(y_l) * classifier_loss"),
     "J: alpha a share of the labelled": (
@@ -50,7 +51,11 @@ MUTATIONS = {
         "+ alpha * n_labelled / (n_labelled + n_unlabelled) * ",
     ),
     "J: labelled batch for all": ("losses", "n_labelled * model.labelled_bound(x_l, y_l).mean()", LABELLED),
-    "J: unlabelled batch for all": ("losses", "n_unlabelled * bounds.mean()", "bounds.sum()"),
+    "J: unlabelled batch for all": (
+        "losses",
+        "n_unlabelled * unlabelled_bound(model, x_u, model.log_q_y(seen_u)).mean()",
+        UNLABELLED,
+    ),
 }
 
 

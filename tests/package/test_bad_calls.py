@@ -78,6 +78,7 @@ CALLS = {
     "M2: classes one-hot": (lambda: m2().labelled_bound(X, F.one_hot(Y)), ValueError, "y"),
     "M2: class below 0": (lambda: m2().labelled_bound(X, Y - 1), ValueError, "y"),
     "M1M2: sizes": (lambda: M1M2(vae(), m2(d_x=2), torch.tensor([True, False])), ValueError, "m2"),
+    "M2: classes of more draws": (lambda: m2().generate(1, Y), ValueError, "y"),
     "M2: one image": (lambda: m2().unlabelled_bound(X[0]), ValueError, "x"),
     "M1M2: length of active": (
         lambda: M1M2(vae(), m2(d_x=2, likelihood="gaussian"), torch.tensor([True, True, False])),

@@ -172,6 +172,10 @@ def test_any_number_of_images_is_drawn_or_encoded(small, m2):
 def test_a_condition_of_one_number_is_asked_for():
     model = VAE(d_x=3, d_z=2, hidden=(4,), d_y=1)
     assert model.elbo(X, torch.ones(5, 1)).shape == (5,)
+    for number in (0, 1):  # as a whole number too
+        torch.testing.assert_close(
+            model.encode(X, torch.full((5,), number)).mu, model.encode(X, torch.full((5, 1), float(number))).mu
+        )
     with pytest.raises(ValueError, match="y must be given"):
         model.encode(X)
     with pytest.raises(ValueError, match="y must be left out"):

@@ -47,7 +47,8 @@ def test_an_interrupted_run_resumes_exactly(tmp_path, step):
 
 def test_a_finished_run_is_only_read(two_epochs):
     model = tiny(seed=1)
-    train(model, two_epochs, stop_at(0), epochs=2)
+    history = train(model, two_epochs, stop_at(0), epochs=2)
+    assert f"2 of them read from {two_epochs.name}" in repr(history)
     assert weights(model) == weights(checkpoints.load(two_epochs)[0])
 
 

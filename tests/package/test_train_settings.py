@@ -119,18 +119,20 @@ def test_a_compiled_m2_learns_and_is_measured(stacked, digits):
     assert values[0] == values[1]
 
 
-def test_m2_does_not_go_on_with_another_weight_of_the_labels_or_another_m1(tmp_path, digits):
+def test_m2_does_not_go_on_with_another_weight_of_the_labels_another_m1_or_other_labels(tmp_path, digits):
     few = dataclasses.replace(digits, x_train=digits.x_train[:200], y_train=digits.y_train[:200])
     m1, other = VAE(d_z=2, hidden=(8,)), VAE(d_z=2, hidden=(8,))
 
-    def learn(m1, alpha):
-        model = M1M2(m1, M2(2, 2, (8,), likelihood="gaussian"), torch.tensor([True, True]))
+    def learn(m1, alpha, few=few):
+        m2 = M2(2, 2, (8,), n_classes=11, likelihood="gaussian")
+        model = M1M2(m1, m2, torch.tensor([True, True]))
         settings = dict(epochs=1, batch_size=100, checkpoint=tmp_path / "run", data="mine")
         fit_semi_supervised(model, few, 100, 0, alpha, **settings)
 
     learn(m1, 0.1)
     learn(m1, 0.1)
-    for case in ((m1, 1.0), (other, 0.1)):
+    renumbered = dataclasses.replace(few, y_train=few.y_train + 1)  # the same images have labels
+    for case in ((m1, 1.0), (other, 0.1), (m1, 0.1, renumbered)):
         with pytest.raises(ValueError, match="was made with data="):
             learn(*case)
 

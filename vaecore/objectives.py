@@ -89,7 +89,7 @@ def objective(experiment: Experiment, model: Any, digits: Digits) -> Objective:
         settings |= dict(in_turn=experiment.objective == "in_turn", grey=bool(experiment.grey))
         if experiment.alpha_per_label is not None:
             settings["alpha"] = experiment.alpha_per_label * labels
-        loss, tensors = semi_supervised(model, digits, labels, experiment.draw, **settings)
+        loss, tensors = _semi_supervised(model, digits, labels, experiment.draw, **settings)
         n_steps = -(-len(tensors[0]) // experiment.batch_size)
         if settings["in_turn"] and n_steps % 2:
             raise ValueError(f"batch_size must give an even number of steps for in_turn; got {n_steps} an epoch.")
@@ -102,7 +102,7 @@ def objective(experiment: Experiment, model: Any, digits: Digits) -> Objective:
     return lambda images: loss(*split_bits(images, given)), (digits.x_train,)
 
 
-def semi_supervised(
+def _semi_supervised(
     model: nn.Module,
     digits: Digits,
     n_labelled: int,
@@ -152,7 +152,7 @@ def fit_semi_supervised(
     Which images have labels is drawn by the seed `draw`; `settings` go to train.fit, `data` with what else decides
     the loss.
     """
-    loss, tensors = semi_supervised(model, digits, n_labelled, draw, alpha=alpha)
+    loss, tensors = _semi_supervised(model, digits, n_labelled, draw, alpha=alpha)
     labels = fingerprint([digits.y_train])
     inner, data = unwrap(model), f"{digits.describe()}, labels {labels}, alpha={alpha:g}"
     if isinstance(inner, M1M2):

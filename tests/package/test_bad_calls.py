@@ -17,7 +17,7 @@ from vaecore import checkpoints, data, devices, diagrams, evaluate, figures, los
 from vaecore.data import Digits
 from vaecore.distributions import Bernoulli, Gaussian
 from vaecore.m2 import M1M2, M2
-from vaecore.objectives import semi_supervised
+from vaecore.objectives import fit_semi_supervised
 from vaecore.train import fit
 from vaecore.vae import VAE, Regressor
 
@@ -130,7 +130,7 @@ CALLS = {
     "checkpoints: dtype": (lambda: checkpoints.save("unwritten", vae(), dtype=torch.int8), ValueError, "dtype"),
     "classifier_loss: torch's own mark": (lambda: losses.classifier_loss(m2(), X, Y - 100), ValueError, "y"),
     "semi_supervised: alpha in turn": (
-        lambda: semi_supervised(m2(), digits(), 3, 0, alpha=-1.0, in_turn=True),
+        lambda: fit_semi_supervised(m2(), digits(), 3, 0, alpha=-1.0, epochs=1),
         ValueError,
         "alpha",
     ),

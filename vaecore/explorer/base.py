@@ -117,6 +117,11 @@ class Latents(traitlets.TraitType):
     def validate(self, obj: Any, value: Any) -> list[float]:
         return numbers(value, obj.d_z, self.name or "z")
 
+    def get(self, obj: Any, cls: Any = None) -> list[float] | None:
+        """A copy: a number changed in the explorer's own list would change no picture."""
+        found = super().get(obj, cls)
+        return None if found is None else list(found)
+
 
 def numbers(value: Any, length: int, name: str) -> list[float]:
     """Return a list of `length` finite floats from a list, an array or a tensor; raise TraitError for anything else."""

@@ -104,14 +104,13 @@ def fit(
 ) -> History:
     """Minimise loss(*batch), a scalar mean, by Adam over shuffled batches of the tensors; return the History.
 
-    `faster`, such as {"columns": 4}, multiplies lr for the parameters whose names contain the word; `rising`, such as
-    {"classifier": 2}, multiplies it by the share of the run that is done, to that power. `test` is called after each
-    epoch and its value recorded. With `checkpoint`, every epoch is saved there (its card holds the settings, `data` and
-    the losses), and a run that was stopped, started again with the same loss, ends with the same weights, whatever
-    weights the model then has; a run at constant rates also goes on for more epochs. `data` says in words what the data
-    are, and what else decides the loss: a run does not go on with another. Draws from its own seed. Under torchrun the
-    processes share every batch. Raises FloatingPointError if the loss is not finite. After an error, or an interrupt,
-    the model has the weights from before that epoch.
+    `faster`, such as {"columns": 4}, multiplies lr for parameters whose names contain the word; `rising`, such as
+    {"classifier": 2}, by the share of the run that is done, to that power. `test` is called after each epoch, its value
+    recorded. With `checkpoint`, every epoch is saved there; a run that was stopped, started again with the same loss,
+    ends with the same weights, whatever weights the model then has, and one at constant rates goes on for more epochs.
+    `data` says in words what the data are, and what else decides the loss: a run does not go on with another. Draws
+    from its own seed. Under torchrun the processes share every batch. Raises FloatingPointError if the loss is not
+    finite. After any error the model has the weights from before the epoch.
     """
     model, device, n_images = checkpoints.unwrap(model), _device(model, tensors), len(tensors[0])
     checkpoint = None if checkpoint is None else _place(Path(checkpoint).expanduser().absolute())
@@ -120,9 +119,8 @@ def fit(
     plan = Plan(int(epochs), int(batch_size), float(lr), schedule, int(seed), faster, rising, hashed)
     optimizer = torch.optim.Adam(plan.groups(model), lr=plan.lr, fused=True)
     history, precision = _resume(checkpoint, model, optimizer, plan, precision, data)
-    first, n_batches = len(history.loss), -(-n_images // plan.batch_size)
-    dtype = str(next(model.parameters()).dtype).removeprefix("torch.")
-    history.setting += f"{n_images:,} images an epoch, on {device}, {precision if dtype == 'float32' else dtype}"
+    first, n_batches, dtype = len(history.loss), -(-n_images // plan.batch_size), next(model.parameters()).dtype
+    history.setting += f"{n_images:,} images an epoch, on {device}, {precision if dtype == torch.float32 else dtype}"
     shared_loss = processes.share(model, loss, n_images % plan.batch_size or min(plan.batch_size, n_images), first)
     with _progress(plan.epochs * n_batches, first * n_batches) as bar:
         for epoch in range(first, plan.epochs):

@@ -54,8 +54,9 @@ def semi_supervised_loss(
     """J^alpha / N: all that M2 minimises, N = n_labelled + n_unlabelled. Eq. m2-objective.
 
     Each batch may have any size: its mean, times the number of such images, stands for their full sum. The last term
-    is alpha times the mean over the labelled images of -log q(y|x); the paper's alpha is N times ours. With `corrupt`,
-    such as torch.bernoulli, q(y|x) sees corrupt(x), and the other nets see x.
+    is alpha times the mean over the labelled images of -log q(y|x); the paper's alpha is N times ours.
+    `unlabelled_bound` is called with the model, x_u and log q(y|x_u). With `corrupt`, such as torch.bernoulli, q(y|x)
+    sees corrupt(x), and the other nets see x.
     """
     check_at_least(0, alpha=alpha)
     seen_l, seen_u = (x_l, x_u) if corrupt is None else (corrupt(x_l), corrupt(x_u))
@@ -71,7 +72,7 @@ def class_imbalance(model: M2, x: Float[Tensor, "B D"]) -> Loss:
 
 
 def bound_of_drawn_classes(model: M2, x: Float[Tensor, "B D"], log_q_y: Float[Tensor, "B K"]) -> Float[Tensor, "B"]:
-    """An estimate of -U(x), right on average, from a part of the classes: once q is sure, a fifth of the work.
+    """An estimate of -U(x), right on average, from a part of the classes: once q is sure, about two of ten.
 
     A class is taken with the probability 0.1 + 10 q(y|x), or 1 if that is more, and then weighs its inverse.
     """

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from . import evaluate, losses
 from .checkpoints import unwrap
-from .checks import check_at_least
 from .data import Digits, binarize
 from .distributions import Gaussian
 from .experiments import CLASSES, Experiment
@@ -121,7 +120,6 @@ def _semi_supervised(
     an even number of steps, and the loss counts them, so make a new one to go on with a run. The other settings are
     those of an Experiment.
     """
-    check_at_least(0, alpha=alpha)
     inner = unwrap(model)
     m2 = trained_part(inner)
     stored, view = _inputs(inner, digits, grey)

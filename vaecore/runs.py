@@ -64,12 +64,13 @@ def checkpoint_of(experiment: Experiment) -> Path:
 
 def on(experiment: Experiment, digits: Digits) -> Experiment:
     """The experiment as it is run on these digits; on other data than the whole of MNIST it has another key."""
-    if digits.is_full and data.fingerprint(digits) in data.MNIST_ITSELF:
+    known = data.fingerprint(digits)
+    if digits.is_full and known in data.MNIST_ITSELF:
         return experiment
     labels = experiment.labels and min(experiment.labels, len(digits.x_train) // 60 * 10)
     if labels == 0:
         raise ValueError(f"digits must be at least 60 to train on, for ten with labels; got {len(digits.x_train)}.")
-    return replace(experiment, data=data.fingerprint(digits), labels=labels)
+    return replace(experiment, data=known, labels=labels)
 
 
 def weights_of(experiment: Experiment, digits: Digits) -> nn.Module:

@@ -115,17 +115,23 @@ def test_numbers_come_from_any_array():
 
 
 def test_nothing_but_json_goes_to_the_page(digits):
-    """No bytes, which Colab has lost; no NaN, not even one put into a list of values afterwards."""
+    """No bytes, which Colab has lost; no NaN, not even one put into a row of values afterwards."""
     for kind, make in SMALL.items():
         one = make(digits)
         state, paths, buffers = _remove_buffers(one.get_state())
         assert paths == [] and buffers == [], kind
         json.dumps(state, allow_nan=False)
+    one = SMALL["completion"](digits)
+    one.draws[0][0] = math.nan
+    with pytest.raises(traitlets.TraitError, match="draws"):
+        one.fragment()
+
+
+def test_a_number_changed_in_a_list_of_latents_leaves_the_explorer_alone():
     vae = small_vae()
     one = explorer.LatentExplorer(decode=lambda z: vae.decode(z).mean, d_z=2)
     before = one.picture
-    one.z[0] = math.nan  # of a copy
-    one.z[0] = 1.5
+    one.z[0] = 1.5  # of a copy
     assert one.z == [0, 0] and one.picture == before
     one.z = [1.5, 0]
     assert one.picture["z"] == [1.5, 0] and one.picture["pixels"] != before["pixels"]

@@ -129,7 +129,7 @@ CALLS = {
     "pretrained: name": (lambda: runs.pretrained("m1", digits()), ValueError, "name"),
     "checkpoints: dtype": (lambda: checkpoints.save("unwritten", vae(), dtype=torch.int8), ValueError, "dtype"),
     "classifier_loss: torch's own mark": (lambda: losses.classifier_loss(m2(), X, Y - 100), ValueError, "y"),
-    "semi_supervised: alpha in turn": (
+    "fit_semi_supervised: alpha": (
         lambda: fit_semi_supervised(m2(), digits(), 3, 0, alpha=-1.0, epochs=1),
         ValueError,
         "alpha",

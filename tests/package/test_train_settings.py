@@ -44,28 +44,17 @@ def test_a_rising_rate_grows_with_the_share_of_the_run_that_is_done(tmp_path):
     """Adam's first steps are as long as its rate: 0 at first, then 0.01 * 4 * (1/2)**2; the other's stay 0.01."""
     net, path = torch.nn.Linear(3, 2), tmp_path / "run"
 
-    def learn():
-        settings = dict(epochs=2, batch_size=4, lr=0.01, schedule="constant", faster={"bias": 4.0}, checkpoint=path)
-        fit(net, lambda x: net(x).sum() * 100, torch.ones(4, 3), rising={"bias": 2.0}, **settings)
+    def learn(epochs):
+        settings = dict(batch_size=4, lr=0.01, schedule="constant", faster={"bias": 4.0}, rising={"bias": 2.0})
+        fit(net, lambda x: net(x).sum() * 100, torch.ones(4, 3), epochs=epochs, checkpoint=path, **settings)
 
     before = {name: value.clone() for name, value in net.state_dict().items()}
-    learn()
+    learn(2)
     for name, length in (("weight", 0.02), ("bias", 0.01)):
         steps = before[name] - net.state_dict()[name]
         torch.testing.assert_close(steps, torch.full_like(steps, length), rtol=1e-3, atol=0)
     with pytest.raises(ValueError, match="epochs=2"):  # for more epochs the steps so far would have been others
-        fit(
-            net,
-            lambda x: net(x).sum() * 100,
-            torch.ones(4, 3),
-            epochs=3,
-            batch_size=4,
-            lr=0.01,
-            schedule="constant",
-            faster={"bias": 4.0},
-            rising={"bias": 2.0},
-            checkpoint=path,
-        )
+        learn(3)
 
 
 def test_bf16_reaches_what_fp32_reaches():

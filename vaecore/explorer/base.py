@@ -76,7 +76,7 @@ class Explorer(anywidget.AnyWidget, metaclass=ExplorerType):
     def fragment(self) -> str:
         """Return HTML that needs nothing else: the current values, the nets, the script, and the static picture.
 
-        Raises TraitError if a list of values was changed in place to one that the explorer does not take.
+        Raises TraitError if a row of values was changed in place to one that the explorer does not take.
         """
         for name in self.traits(value=True):
             setattr(self, name, getattr(self, name))  # validates it once more

@@ -152,25 +152,25 @@ def _without_code(text: str) -> str:
     return "\n".join(b.body for b in blocks(text) if b.kind not in {"code-cell", "code-block", "math"})
 
 
-def slips(text: str) -> tuple[set[int], list[str]]:
-    """The numbers of the chapter's slip boxes, and what is wrong with them."""
-    numbers, faults, lines = set(), [], text.split("\n")
-    for block in blocks(text):
-        if block.kind != "admonition" or "slip" not in block.options.get("class", ""):
-            continue
-        targets, at = set(), block.line - 2
-        while at >= 0 and (found := re.fullmatch(r"\(slip-(\d+)\)=", lines[at])):
-            targets.add(int(found[1]))
-            at -= 1
-        titled = {int(n) for n in re.findall(r"\d+", block.argument)}
-        if not targets or targets != titled:
-            faults.append(f"line {block.line}: title names {sorted(titled)}, the targets above {sorted(targets)}")
-        numbers |= targets
-    return numbers, faults
+def mistakes(text: str) -> tuple[set[int], list[str]]:
+    """The numbers of the slips that the page's boxes of mistakes name, and what is wrong with these boxes."""
+    boxes = [block for block in blocks(text) if "mistake" in block.options.get("class", "")]
+    faults = [f"line {box.line}: its title is A common mistake" for box in boxes if box.argument != "A common mistake"]
+    for box in boxes:
+        folded = [inner for inner in blocks(box.body) if "dropdown" in inner.options.get("class", "")]
+        if linked_slips(box.body) != set().union(*(linked_slips(inner.body) for inner in folded)):
+            faults.append(f"line {box.line}: a slip of the source belongs behind a fold")
+    if len(boxes) > 2:
+        faults.append(f"{len(boxes)} boxes of mistakes, two at most")
+    return set().union(*(linked_slips(box.body) for box in boxes)), faults
 
 
-def linked_slips(errata: str) -> set[int]:
-    return {int(n) for n in re.findall(r"(?:`|#|<)slip-(\d+)", errata)}
+def listed_slips(errata: str) -> list[int]:
+    return [int(n) for n in re.findall(r"^\(slip-(\d+)\)=$", errata, re.MULTILINE)]
+
+
+def linked_slips(text: str) -> set[int]:
+    return {int(n) for n in re.findall(r"(?:`|#|<)slip-(\d+)", text)}
 
 
 def exercise_faults(text: str, least: int = 3) -> list[str]:

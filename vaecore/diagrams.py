@@ -9,7 +9,7 @@ import graphviz
 
 from .figures import DECODER, ENCODER, INK, PRIOR, THEME_COLOURS, Picture
 
-__all__ = ["DECODER", "ENCODER", "PRIOR", "graph"]
+__all__ = ["DECODER", "ENCODER", "PRIOR", "graph", "machine"]
 
 
 def graph(source: "str | graphviz.Digraph | graphviz.Graph | graphviz.Source", alt: str) -> Picture:
@@ -41,3 +41,57 @@ def _dot() -> str:
         if found := shutil.which(str(name)):
             return found
     raise FileNotFoundError("Graphviz was not found; install it with `pip install graphviz-pure`.")
+
+
+PARTS = {  # the nodes of the machine that belong to each of its parts, and the words of its picture
+    "bits": ("x", "the bits x"),
+    "encoder": ("Q mu sigma", "the encoder, which puts out mu and sigma"),
+    "sample": ("eps z", "the sample z = mu + sigma epsilon"),
+    "decoder": ("R pi", "the decoder, which puts out pi"),
+    "log-likelihood": ("x2 rec", "the log-likelihood log p(x|z)"),
+    "kl": ("kl", "the KL"),
+    "condition": ("y", "the condition y"),
+}
+UNLIT = "#999999"
+
+
+def machine(lit: tuple[str, ...] = (), condition: bool = False) -> Picture:
+    """The whole VAE in training, from x to the two terms of the ELBO, as a Picture with its own alt text.
+
+    `lit` names the parts that stand out, of "bits", "encoder", "sample", "decoder", "log-likelihood", "kl" and
+    "condition"; without any, all do. With `condition`, y enters both nets.
+    """
+    if unknown := set(lit) - set(PARTS):
+        raise ValueError(f"lit must name parts out of {', '.join(PARTS)}; got {', '.join(sorted(unknown))}.")
+    bright = {node for part in lit or PARTS for node in PARTS[part][0].split()}
+
+    def colour(node: str, own: str = INK) -> str:
+        return own if node in bright else UNLIT
+
+    def node(name: str, label: str, own: str = INK, more: str = "shape=plaintext width=0.3") -> str:
+        shade = colour(name, own)
+        width = 2.5 if name in bright and lit else 1
+        return f'{name} [label="{label}" {more} color="{shade}" fontcolor="{shade}" penwidth={width}];'
+
+    def edge(start: str, end: str, more: str = "") -> str:
+        shade = INK if {start, end} <= bright else UNLIT
+        return f'{start} -> {end} [color="{shade}" {more}];'
+
+    box, term = "shape=rect", "shape=rect style=rounded"
+    nodes = [node("x", "x"), node("Q", "encoder", ENCODER, box), node("mu", "μ"), node("sigma", "σ")]
+    nodes += [node("eps", "ε ~ N(0, I)", PRIOR), node("z", "z = μ + σ ε", more="shape=ellipse")]
+    nodes += [node("R", "decoder", DECODER, box), node("pi", "π"), node("x2", "x")]
+    nodes += [node("rec", "log p(x|z)", more=term), node("kl", "KL(q‖p)", more=term)]
+    pairs = "x-Q Q-mu Q-sigma mu-z sigma-z eps-z z-R R-pi"
+    edges = [edge(*pair.split("-")) for pair in pairs.split()]
+    edges += [edge(*pair.split("-"), "style=dashed") for pair in ["pi-rec", "x2-rec", "mu-kl", "sigma-kl"]]
+    if condition:
+        nodes.append(node("y", "y"))
+        edges += [edge("y", "Q"), edge("y", "R", "constraint=false")]
+    what = "x goes through the encoder to mu and sigma; with noise epsilon they make z, which the decoder turns into pi"
+    what += "; pi and x give the log-likelihood, mu and sigma the KL" + "; y enters both nets" * condition
+    shown = f" Lit: {', '.join(PARTS[part][1] for part in lit)}." if lit else ""
+    head = (
+        'rankdir=LR; nodesep=0.25; ranksep=0.25; edge [arrowsize=0.7]; node [fontname="sans-serif" margin="0.14,0.04"];'
+    )
+    return graph(f"digraph {{ {head} {' '.join(nodes)} {' '.join(edges)} }}", f"Graph of the machine: {what}.{shown}")

@@ -11,7 +11,7 @@ import pytest
 
 from vaecore import diagrams
 
-CHAPTER = Path(__file__).parents[2] / "book" / "05_cvae.md"
+CHAPTER = Path(__file__).parents[2] / "book" / "06_cvae.md"
 SOURCE = {  # as printed in the study note, each with its counterpart in the chapter
     "fig-cvae-model": """digraph {
     rankdir=TB;
@@ -114,3 +114,12 @@ def test_the_reading_of_a_graph_is_complete():
     edges = [("z", "x", "solid", ""), ("y", "x", "solid", ""), ("theta", "x", "solid", ""), ("N", "z", "dotted", "")]
     expected = dict(rankdir="TB", nodes=of_each, edges=Counter(edges), ranks=Counter())
     assert read(SOURCE["fig-cvae-model"]) == expected | dict(clusters={"cluster_A": ("", frozenset("Nxyz"))})
+
+
+def test_a_machine_lights_the_parts_it_is_asked_for():
+    plain, lit = diagrams.machine(), diagrams.machine(("encoder", "condition"), condition=True)
+    assert diagrams.UNLIT not in str(plain) and "Lit" not in plain.alt
+    assert f'stroke="{diagrams.UNLIT}"' in str(lit) and "Lit: the encoder" in lit.alt
+    assert ">y<" in str(lit) and ">y<" not in str(plain)
+    with pytest.raises(ValueError, match="lit"):
+        diagrams.machine(("engine",))

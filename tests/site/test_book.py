@@ -49,14 +49,19 @@ def test_equations_named_in_docstrings_exist():
     assert {label: module for label, module in named.items() if label not in labels} == {}
 
 
-def test_slip_boxes_and_errata_agree():
-    found = {page: ms.slips(text) for page, text in PAGES.items()}
+def test_slips_are_listed_once_and_mistakes_name_them():
+    listed = ms.listed_slips(PAGES["errata"])
+    assert listed == list(range(1, len(listed) + 1))
+    found = {page: ms.mistakes(text) for page, text in PAGES.items()}
     assert not [fault for _, faults in found.values() for fault in faults]
-    assert set().union(*(numbers for numbers, _ in found.values())) == ms.linked_slips(PAGES["errata"])
+    assert set().union(*(ms.linked_slips(text) for text in PAGES.values())) <= set(listed)
 
 
 # From here on: each rule sees a text that breaks it.
 
+MISTAKE = (
+    "::::{{admonition}} {}\n:class: mistake\n{}\n\n:::{{admonition}} In the source\n:class: dropdown\n{}\n:::\n::::\n"
+)
 CELL = '```{{code-cell}} ipython3\n---\nmystnb:\n  figure: {{name: fig-a, caption: "{}"}}\n---\n{}\n```\n'
 
 
@@ -65,14 +70,15 @@ def cell(code, caption="Dots lie on a line."):
 
 
 def test_a_text_that_keeps_all_rules_passes():
-    text = cell("f(x)") + (
-        "(slip-8)=\n:::{admonition} Where we differ from the source: erratum 8\n:class: slip\n> 文\n:::\n"
-        "```{math}\n:label: a-b\nx\n```\nIn Python 3.11, 60,000 digits, arXiv:1406.5298, `0.5 s`, $z = 0.5$.\n"
+    text = (
+        cell("f(x)")
+        + MISTAKE.format("A common mistake", "No.", "{ref}`slip-8`")
+        + "```{math}\n:label: a-b\nx\n```\nIn Python 3.11, 60,000 digits, arXiv:1406.5298, `0.5 s`, $z = 0.5$.\n"
         "The paper reports 86.76 nats {cite}`burda2016`.\n\n% typed: a setting\nWe take 0.002.\n"
     )
     assert not ms.long_cells(text) + ms.measured_numbers(text)
     assert not ms.equation_faults(text, {"test_a_b"})
-    assert ms.slips(text) == ({8}, [])
+    assert ms.mistakes(text) == ({8}, [])
 
 
 @pytest.mark.parametrize("length, fault", [(26, "26 lines"), (13, "half of the cells")])
@@ -121,13 +127,25 @@ def test_what_is_named_elsewhere_is_read():
     source = '"""Adds up, as in Eq. elbo-sum."""\ndef f():\n    """Eq. kl-closed, and more."""\n'
     assert ms.equations_named(source) == ["elbo-sum", "kl-closed"]
     assert ms.linked_slips("{ref}`slip-3`, [four](#slip-4), {ref}`five <slip-5>`; 6 comes later") == {3, 4, 5}
+    assert ms.listed_slips("(slip-1)=\n- A\n\n(slip-3)=\n- B") == [1, 3]
     assert ms.furniture_faults("# Title\n\nText.") == ["no {chapter-facts} line", "no Next line"]
 
 
-@pytest.mark.parametrize("above, title", [("", "erratum 8"), ("(slip-7)=\n", "erratum 8"), ("(slip-8)=\n", "a box")])
-def test_slip_boxes_without_their_number_are_found(above, title):
-    _, faults = ms.slips(f"{above}:::{{admonition}} Where we differ: {title}\n:class: slip\nText\n:::\n")
-    assert len(faults) == 1
+@pytest.mark.parametrize(
+    "title, said, hidden, fault",
+    [
+        ("Erratum 8", "No.", "{ref}`slip-8`", "title"),
+        ("A common mistake", "No, {ref}`slip-8`.", "> 文", "behind a fold"),
+    ],
+)
+def test_poor_boxes_of_mistakes_are_found(title, said, hidden, fault):
+    _, faults = ms.mistakes(MISTAKE.format(title, said, hidden))
+    assert len(faults) == 1 and fault in faults[0]
+
+
+def test_more_than_two_mistakes_a_page_are_found():
+    faults = ms.mistakes(3 * MISTAKE.format("A common mistake", "No.", "> 文"))[1]
+    assert faults == ["3 boxes of mistakes, two at most"]
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,11 @@ def is_cell(node):
     return isinstance(node, nodes.container) and node.get("nb_element") == "cell_code"
 
 
+def wrapping(box):
+    """What makes markdown of a box's title and words: folded where the page folds it, else a quotation."""
+    return folded if "dropdown" in box["classes"] else lambda title, text: quoted(f"**{title}**\n\n{text}")
+
+
 class Notebook:
     """Gathers the cells of one page: words until a code cell comes, then that, then words again."""
 
@@ -70,8 +75,7 @@ class Notebook:
             title = self.words.inline(node.children[0]) if not node.get("title") else node["title"]
             self.box(node, lambda text, more: folded(title + (", continued" if more else ""), text), title)
         elif kind in BOXES:
-            title = self.box_title(node)
-            wrap = folded if "dropdown" in node["classes"] else lambda title, text: quoted(f"**{title}**\n\n{text}")
+            title, wrap = self.box_title(node), wrapping(node)
             self.box(node, lambda text, more: wrap(title + (", continued" if more else ""), text))
         else:
             self.say(self.words.block(node))
@@ -101,9 +105,13 @@ class Notebook:
             if is_cell(child):
                 end_of_stretch()
                 self.code(child, hide)
-            elif text := self.words.block(child):
+            elif text := self.box_in_a_box(child) if type(child).__name__ in BOXES else self.words.block(child):
                 stretch.append(text)
         end_of_stretch()
+
+    def box_in_a_box(self, node):
+        """Words alone: a cell in there would warn."""
+        return wrapping(node)(self.box_title(node), self.words.blocks(self.leaves(node)))
 
     def leaves(self, node):
         for child in node.children:

@@ -3,10 +3,12 @@
 import sys
 
 import pytest
+from docutils import nodes
 from site_pages import ROOT
 
 sys.path.append(str(ROOT / "book" / "_ext"))
 import docstrings
+import notebooks
 import vaebook
 
 DIGITS = "MNIST: 60,000 training and 10,000 test digits"
@@ -44,3 +46,14 @@ def test_docstrings_become_what_sphinx_reads():
     assert docstrings.as_rest("log p(x|z), `d_y` > 0. Eq. elbo; arXiv:1406.5298.") == (
         r"log p(x\|z), ``d_y`` > 0. Eq. :eq:`elbo`; `arXiv:1406.5298 <https://arxiv.org/abs/1406.5298>`__."
     )
+
+
+def test_a_box_in_a_box_stays_in_it_and_stays_folded():
+    """As a notebook's markdown: the sentence of the source in a common mistake."""
+    title, inner = nodes.title("", "In the source"), nodes.paragraph("", "No.")
+    source = nodes.admonition("", title, nodes.block_quote("", inner), classes=["dropdown"])
+    mistake = nodes.admonition("", nodes.title("", "A common mistake"), nodes.paragraph("", "Yes."), source)
+    page = notebooks.Notebook(notebooks.Markdown(None, {}, str))
+    page.block(mistake)
+    folded = "> <details>\n> <summary><b>In the source</b></summary>\n>\n> > No.\n>\n> </details>"
+    assert page.pending == [f"> **A common mistake**\n>\n> Yes.\n>\n{folded}"]

@@ -84,6 +84,16 @@ def long_cells(text: str, most: int = 25, middle: int = 12) -> list[str]:
     return faults
 
 
+def long_lines(text: str, most: int = 76) -> list[str]:
+    """Lines of code that need sideways scrolling on a laptop."""
+    return [
+        f"line {cell.line}: a line of code with {len(line)} characters, {most} at most: {line.strip()[:40]}"
+        for cell in cells(text)
+        for line in cell.body.split("\n")
+        if len(line) > most
+    ]
+
+
 def measured_numbers(text: str) -> list[str]:
     """Numbers that look measured, in prose and captions; a `% typed: reason` line above a paragraph (`# typed:
     reason` in a cell's head) says why one may stand, and so does a citation in its sentence."""

@@ -22,12 +22,47 @@
   if (typeof DOCUMENTATION_OPTIONS === "object") DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = quotes;
   root.classList.toggle("vae-quotes", quotes);
 
-  // Boxes that scroll get a tab stop. The theme forgets those that open later, and those of figures.
+  // Boxes that scroll get a tab stop, and a faded edge while there is more to the right. The theme forgets those that
+  // open later, and those of figures.
+  const fade = box => box.classList.toggle("vae-more", box.scrollLeft + box.clientWidth < box.scrollWidth - 2);
   const sizes = new ResizeObserver(boxes => {
-    for (const { target } of boxes) target.tabIndex = target.scrollWidth > target.clientWidth ? 0 : -1;
+    for (const { target } of boxes) {
+      target.tabIndex = target.scrollWidth > target.clientWidth ? 0 : -1;
+      fade(target);
+    }
   });
   addEventListener("DOMContentLoaded", () => {
-    for (const box of document.querySelectorAll("pre, .output")) sizes.observe(box);
+    for (const box of document.querySelectorAll("pre, .output")) {
+      sizes.observe(box);
+      box.addEventListener("scroll", () => fade(box), { passive: true });
+    }
+  });
+
+  // One button for all that is folded in the page: cells, solutions, boxes.
+  addEventListener("DOMContentLoaded", () => {
+    const article = document.querySelector(".bd-article"), bar = document.querySelector(".article-header-buttons");
+    const all = selector => [...article?.querySelectorAll(selector) ?? []].filter(box => !box.closest(".vae-explorer"));
+    if (!bar || !all("details, .admonition.dropdown, .admonition.toggle").length) return;
+    const button = document.createElement("button");
+    button.type = "button";
+    button.className = "btn btn-sm vae-folds";
+    const folded = () => all("details:not([open]), .admonition.toggle-hidden");
+    const name = () => {
+      button.textContent = folded().length ? "Open all" : "Close all";
+      button.setAttribute("aria-label", `${button.textContent} folded blocks`);
+    };
+    const turn = box => {
+      if (box.matches("details")) box.open = !box.open;
+      else box.querySelector(".toggle-button").click();
+    };
+    button.addEventListener("click", () => {
+      const closed = folded();
+      (closed.length ? closed : all("details, .admonition.toggle")).forEach(turn);
+      name();
+    });
+    article.addEventListener("click", () => setTimeout(name)); // one block by itself
+    setTimeout(name); // once the theme's own script has folded the boxes
+    bar.prepend(button);
   });
 
   // On paper: dark ink, and folded cells open. The theme may change the colours later than the printer, so we watch.

@@ -36,7 +36,9 @@ TOUCHING = r"([^\s<>\u3000-\uffef]{0,20})"  # not Japanese, which has no spaces:
 FORMULA = re.compile(rf'{TOUCHING}<span class="math [^>]*>[^<]*</span>{TOUCHING}')
 ASSET = re.compile(r'<(style|script)([^>]*) class="vae-(style|blob|module)"( data-id="(\w+)")?>(.*?)</\1>', re.DOTALL)
 TITLES = {"search": "Search", "genindex": "Index of all names"}  # pages that bring none
-LEAST_SHARE = 0.65  # a picture shrinks no further than this part of its own width; then its box scrolls
+TEXT = re.compile(r"<text\b.*?</text>", re.DOTALL)
+FONT_SIZE = re.compile(r"""\bfont(?:-size)?(?:: ?|=")(?:[a-z]+ )*([\d.]+)""")
+LEAST_TEXT = 9  # CSS pixels: a picture shrinks no further than until its smallest words have this size; its box scrolls
 
 
 class chapter_facts(nodes.General, nodes.Element):
@@ -130,9 +132,10 @@ def pictures_to_screens(body):
     """Gives every picture with words in it the width below which it does not shrink."""
 
     def limit(match):
-        rest, width, unit = match.groups()
-        pixels = float(width) * (4 / 3 if unit == "pt" else 1) * LEAST_SHARE
-        least = f' style="--vae-least-width: {pixels:.0f}px"' if "<text" in rest else ""
+        rest, width, _ = match.groups()
+        words = [max(map(float, sizes)) for text in TEXT.findall(rest) if (sizes := FONT_SIZE.findall(text))]
+        pixels = float(width) * LEAST_TEXT / min(words) if words else 0  # indices and exponents may be smaller
+        least = f' style="--vae-least-width: {pixels:.0f}px"' if words else ""
         return f'<svg class="vae-picture"{least}{rest}'
 
     return PICTURE.sub(limit, body)

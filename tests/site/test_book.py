@@ -86,6 +86,11 @@ def test_long_cells_are_found(length, fault):
     assert fault in ms.long_cells(cell("\n".join(["x = 1"] * length)))[0]
 
 
+def test_long_lines_are_found():
+    (fault,) = ms.long_lines(cell("x = 1\n" + "y" * 77))
+    assert "77 characters" in fault and ms.long_lines(cell("y" * 76) + "\n" + "z" * 100) == []
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -57,3 +57,12 @@ def test_a_box_in_a_box_stays_in_it_and_stays_folded():
     page.block(mistake)
     folded = "> <details>\n> <summary><b>In the source</b></summary>\n>\n> > No.\n>\n> </details>"
     assert page.pending == [f"> **A common mistake**\n>\n> Yes.\n>\n{folded}"]
+
+
+def test_a_picture_shrinks_until_its_words_would_get_too_small():
+    """Of each text its largest letters count: indices are smaller. A picture without words may shrink as it likes."""
+    large = '<text style="font: 10px sans"><tspan style="font: 7px sans">2</tspan></text>'
+    for texts, least in ((large, "180px"), (f'{large}<text font-size="6.00">x</text>', "300px")):
+        picture = f'<svg class="vae-picture" width="200pt">{texts}</svg>'
+        assert f'<svg class="vae-picture" style="--vae-least-width: {least}" ' in vaebook.pictures_to_screens(picture)
+    assert "style" not in vaebook.pictures_to_screens('<svg class="vae-picture" width="200pt"><path/></svg>')

@@ -10,6 +10,7 @@ from axe_playwright_python.sync_playwright import Axe
 from site_pages import CONTRAST, NARROW, PAGES, TEXTS, UNFOLD, WIDE, set_theme, visit
 
 FEW = ("02_kl", "04_m1", "references")  # pages on which what takes long is tried at every change
+LAPTOP = {"width": 1280, "height": 800}
 PAPER = 718  # of a sheet of A4 between its margins, in CSS pixels
 BOXLESS = "boxes => boxes.map(e => getComputedStyle(e).{}).filter(c => !['rgba(0, 0, 0, 0)', 'none'].includes(c))"
 PICTURES = """() => [...document.querySelectorAll("article figure svg[role=img]:not(mjx-container *)")].map(e =>
@@ -23,6 +24,9 @@ HIDDEN = """() => [...document.querySelectorAll("main *")]  // boxes that neithe
 LONG_FORMULAS = """() => [...document.querySelectorAll("main span.math svg")]
     .filter(e => e.getBoundingClientRect().right > e.closest("span.math").getBoundingClientRect().right + 1)
     .map(e => e.outerHTML.slice(0, 120))"""
+SCROLLING_CODE = """() => [...document.querySelectorAll(".cell_input pre")]
+    .filter(e => e.checkVisibility() && e.scrollWidth > e.clientWidth)
+    .map(e => e.textContent.split("\\n").reduce((a, b) => b.length > a.length ? b : a))"""
 PRINTED = """selector => [...document.querySelectorAll(selector)]
     .filter(e => shows(e) && !e.closest("#jb-print-toc")).map(e => e.outerHTML.slice(0, 100))"""
 FOLDED = """() => [...document.querySelectorAll("details > *, .admonition > *")]
@@ -166,6 +170,11 @@ def test_nothing_sticks_out(seen, width):
     assert needed <= width, seen.page.evaluate(WIDE_ELEMENTS, width)
     assert seen.page.evaluate(HIDDEN) == []
     assert seen.page.evaluate(LONG_FORMULAS) == []
+
+
+def test_code_fits_its_cell_on_a_laptop(seen):
+    seen.page.set_viewport_size(LAPTOP)
+    assert seen.page.evaluate(SCROLLING_CODE) == []
 
 
 def test_paper_is_as_good_as_a_screen(seen):

@@ -92,6 +92,10 @@ def test_the_switch_changes_the_theme_and_the_three_colours_stand_out(browser, s
     page.close()
 
 
+N_FOLDED = """document.querySelectorAll(
+    "article details:not([open]):not(.vae-live *), article .admonition.toggle-hidden").length"""
+
+
 def test_no_barrier_in_what_is_folded(browser, served):
     """Of one chapter: folded cells and solutions look the same in all."""
     page = browser.new_page(viewport={"width": NARROW, "height": 900}, reduced_motion="reduce")
@@ -99,6 +103,37 @@ def test_no_barrier_in_what_is_folded(browser, served):
     for theme in ("light", "dark"):
         set_theme(page, theme)
         assert barriers(page, "details, .toggle") == []
+    page.close()
+
+
+def test_one_button_opens_all_that_is_folded_and_closes_it(browser, address):
+    """By keyboard; it says what it will do, also after a hand has opened a single block."""
+    page = browser.new_page(viewport={"width": NARROW, "height": 900}, reduced_motion="reduce")
+    page.goto(f"{address}08_m2.html")
+    button = page.get_by_role("button", name="Open all folded blocks")
+    n_folded = page.evaluate(N_FOLDED)
+    button.focus()
+    page.keyboard.press("Enter")
+    assert n_folded >= 3 and page.evaluate(N_FOLDED) == 0
+    assert page.locator("article .toggle-button[aria-expanded=false]").count() == 0
+    close = page.get_by_role("button", name="Close all folded blocks")
+    page.locator("article details > summary").first.click()
+    expect(button).to_be_visible()  # it has this name again
+    button.press("Enter")
+    close.press("Enter")
+    assert page.evaluate(N_FOLDED) == n_folded
+    page.goto(f"{address}references.html")
+    assert page.locator(".vae-folds").count() == 0  # nothing there is folded
+    page.close()
+
+
+def test_a_box_with_more_to_the_right_fades_until_one_is_there(browser, served):
+    page = browser.new_page(viewport={"width": NARROW, "height": 900})
+    page.goto(f"{served}04_m1.html")
+    expect(page.locator("pre.vae-more").first).to_have_css("mask-image", re.compile("gradient"))
+    box = page.locator("pre.vae-more").first.element_handle()
+    box.evaluate("e => e.scrollTo({ left: 1e4, behavior: 'instant' })")
+    page.wait_for_function("e => !e.matches('.vae-more')", arg=box)
     page.close()
 
 

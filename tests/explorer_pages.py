@@ -90,6 +90,13 @@ def _completion(digits):
     return explorer.CompletionExplorer(models, digits, regressors=regressors)
 
 
+def _betas(digits):
+    models = {0.5: small_vae(), 1: pretrained("m1-2d", digits), 4: small_vae()}
+    for parameter in models[4].parameters():
+        parameter.data *= 4
+    return explorer.BetaExplorer(models, digits)
+
+
 MAKERS = {
     "latent": _of(explorer.LatentExplorer, "m1-2d"),
     "latents": lambda digits: explorer.LatentExplorer(pretrained("m1m2-book", digits).m1, digits),
@@ -99,6 +106,7 @@ MAKERS = {
     "classes": _of(explorer.ClassesExplorer, "m2-book"),
     "analogies": _of(explorer.AnalogiesExplorer, "m2-book"),
     "completion": _completion,
+    "beta": _betas,
 }
 
 
@@ -125,6 +133,7 @@ SMALL = {
     "classes": lambda digits: explorer.ClassesExplorer(small_m2(), digits),
     "analogies": lambda digits: explorer.AnalogiesExplorer(small_m2(), digits),
     "completion": _small_completer,
+    "beta": lambda digits: explorer.BetaExplorer({1: small_vae(), 4: small_vae()}, digits),
 }
 
 

@@ -153,21 +153,27 @@ def test_the_written_elbo_is_that_of_the_digit(page, one, flat):
 
 
 def test_by_keyboard_alone_through_the_test_digits(page, one):
-    """From the first back to the last, on round, and to an empty pad; what is there is said."""
+    """From a 4 to the next, from the first back to the last, on round, and to an empty pad; what is there is said."""
     caption, buttons = page.locator(".vae-digit-caption").first, page.get_by_role("button")
-    for name, k in (("previous", 60), ("next", 1), ("next", 2)):
+    four = one.labels.tolist().index(4)
+    assert image_of(page).tolist() == one.test_digits[four].tolist()
+    buttons.get_by_text("next").press("Enter")
+    assert image_of(page).tolist() == one.test_digits[four + 1].tolist()
+    one.image = one.test_digits[0]
+    change(page, drawing=one.drawing)
+    for name, k in (("previous", 50), ("next", 1), ("next", 2)):
         buttons.get_by_text(name).press("Enter")
         assert image_of(page).tolist() == one.test_digits[k - 1].tolist()
-        assert caption.inner_text() == f"test digit {k} of 60: a {one.labels[k - 1]}"
+        assert caption.inner_text() == f"test digit {k} of 50: a {one.labels[k - 1]}"
         assert page.locator(".vae-pad").get_attribute("aria-label") == f"Drawing pad: {caption.inner_text()}"
     buttons.get_by_text("clear").press("Enter")
     page.wait_for_selector("text=Nothing is drawn yet: there is no")
     assert not page.locator(".vae-term").first.is_visible()
     buttons.get_by_text("next").press("Enter")
-    page.wait_for_function("document.querySelector('[role=status]').textContent.startsWith('test digit 3 of 60: a ')")
+    page.wait_for_function("document.querySelector('[role=status]').textContent.startsWith('test digit 3 of 50: a ')")
 
 
 def test_a_click_on_the_plane_takes_the_nearest_test_digit(page, one):
-    code, box = one.settings["codes"][30], page.locator(".vae-plane").bounding_box()
+    code, box = one.settings["codes"][20], page.locator(".vae-plane").bounding_box()
     page.mouse.click(box["x"] + (code[0] / 3 + 1) / 2 * box["width"], box["y"] + (1 - code[1] / 3) / 2 * box["height"])
-    assert image_of(page).tolist() == one.test_digits[30].tolist()
+    assert image_of(page).tolist() == one.test_digits[20].tolist()

@@ -24,9 +24,10 @@ HBox([slider, linked])""",
     "completer = CompletionExplorer({'left': pretrained('cvae-left', digits)}, digits)\ncompleter",
     "every = ClassesExplorer(m2, digits)\nevery",
     "z = torch.linspace(-12, 12, 481)\ngap = GapExplorer(z, -(z**2) - (2 - z)**2)\ngap",
+    "dear = BetaExplorer({1: model, 4: model}, digits)\ndear",
     "Tab([FloatSlider(), LatentExplorer(model, digits)])",
 )
-FIRST, SECOND, LINKED, GREY, ALONE, HAND, HAND_AGAIN, DRAWN, COMPLETER, EVERY, GAP = range(11)
+FIRST, SECOND, LINKED, GREY, ALONE, HAND, HAND_AGAIN, DRAWN, COMPLETER, EVERY, GAP, DEAR = range(12)
 LAST_TILE = "() => document.querySelector('.widget-tab .vae-manifold').getContext('2d').getImageData(420, 420, 28, 28)"
 
 
@@ -60,7 +61,7 @@ def keeps_to_itself(notebook, n: int, decoded) -> None:
 
 def test_in_jupyterlab(browser, tmp_path, decoded):
     with jupyter_host.in_lab(browser, tmp_path, *CELLS) as lab:
-        lab.wait_until("() => document.querySelectorAll('.vae-live[data-ready]').length >= 11")
+        lab.wait_until("() => document.querySelectorAll('.vae-live[data-ready]').length >= 12")
         goes_both_ways(lab, decoded)
         keeps_to_itself(lab, ALONE, decoded)
         is_linked(lab)
@@ -100,6 +101,8 @@ def decodes_in_the_kernel(lab) -> None:
 def shares_a_digit(lab) -> None:
     """A digit picked in one view is in Python and in the other view; one set by Python has a style of its own."""
     says = "([n, k]) => document.querySelectorAll('.vae-live')[n].innerText.includes(`test digit ${k} of`)"
+    lab.run("hand.image = hand.test_digits[0]")
+    lab.wait_until(says, [HAND, 1])
     lab.page.locator(".vae-live").nth(HAND).get_by_role("button", name="next test digit").click()
     lab.wait_for("torch.equal(hand.image, hand.test_digits[1])", "True")
     lab.wait_until(says, [HAND_AGAIN, 2])
@@ -133,6 +136,10 @@ def answers_python(lab) -> None:
         lab.wait_until(contains, [n, text])
         lab.page.locator(".vae-live").nth(n).locator("input[type=range]").first.press("End")
         lab.wait_for(f"max({values})", "3.0")
+    press(lab, DEAR, "End", 1)
+    lab.wait_for("dear.beta", "4.0")
+    lab.run("dear.beta = 1")
+    lab.wait_until(contains, [DEAR, "β\n1"])
 
 
 # --- ipywidgets 7.7, which Colab has, in the classic notebook of that time ------------------------------------------

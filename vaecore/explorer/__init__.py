@@ -1,6 +1,7 @@
 """Explorers: sliders and drawing pads over the book's models, in a live notebook and in a page without a kernel."""
 
 from .analogies import AnalogiesExplorer
+from .beta import BetaExplorer
 from .classes import ClassesExplorer
 from .completion import CompletionExplorer
 from .digit import DigitExplorer
@@ -9,6 +10,7 @@ from .latent import LatentExplorer
 
 __all__ = [
     "AnalogiesExplorer",
+    "BetaExplorer",
     "ClassesExplorer",
     "CompletionExplorer",
     "DigitExplorer",

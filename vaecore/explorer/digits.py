@@ -15,7 +15,8 @@ from .base import Explorer, frozen
 from .blobs import images_blob
 
 D_X = 784  # 28 x 28 pixels, row by row from above
-PER_CLASS = 6  # test digits of each class that the page has
+PER_CLASS = 5  # test digits of each class that the page has
+START = 4  # the class of the digit that explorers start with, the first of the test digits: the book follows it
 THRESHOLDS = torch.randint(255, (D_X,), generator=torch.Generator().manual_seed(0), device="cpu").to(torch.uint8)
 
 
@@ -31,7 +32,7 @@ def bits_of(images: UInt8[Tensor, "*B 784"]) -> Float[Tensor, "*B 784"]:
 class DigitPad(Explorer):
     """An explorer of one digit, which the reader draws or picks; `drawing` holds its 784 grey values as base64.
 
-    The page has a few test digits of `digits`, and starts with the first: settings `labels`, blob `images`.
+    The page has a few test digits of `digits`, and starts with the first 4: settings `labels`, blob `images`.
     """
 
     drawing = traitlets.Unicode().tag(sync=True, value=True)
@@ -42,7 +43,8 @@ class DigitPad(Explorer):
         self.test_digits, self.labels = few_of_each(digits)
         settings = dict(labels=self.labels.tolist(), thresholds=base64_of(THRESHOLDS)) | settings
         blobs = dict(images=images_blob(self.test_digits)) | blobs
-        super().__init__(name, settings, blobs, live, **(dict(drawing=base64_of(self.test_digits[0])) | values))
+        first = int((self.labels == START).long().argmax())  # where there is no 4, the first digit
+        super().__init__(name, settings, blobs, live, **(dict(drawing=base64_of(self.test_digits[first])) | values))
 
     @property
     def image(self) -> UInt8[Tensor, "784"]:
@@ -76,16 +78,20 @@ class DigitPad(Explorer):
 
 def few_of_each(digits: Digits) -> tuple[UInt8[Tensor, "N D"], Int64[Tensor, " N"]]:
     """Return the first few test digits of each class, in their own order, and their labels, on the CPU."""
-    labels = digits.y_test
-    rows = torch.cat([(labels == c).nonzero()[:PER_CLASS, 0] for c in labels.unique()]).sort().values
-    return digits.x_test[rows].cpu(), labels[rows].cpu()
+    rows = first_rows(digits.y_test, PER_CLASS)
+    return digits.x_test[rows].cpu(), digits.y_test[rows].cpu()
 
 
-def frozen_vae(model: nn.Module) -> VAE:
+def first_rows(labels: Int64[Tensor, " N"], n: int) -> Int64[Tensor, " M"]:
+    """Return the rows of the first n of each class, in their own order."""
+    return torch.cat([(labels == c).nonzero()[:n, 0] for c in labels.unique()]).sort().values
+
+
+def frozen_vae(model: nn.Module, name: str = "model") -> VAE:
     """Return the explorer's copy; raise TypeError unless it is a VAE, ValueError unless it is one of 28 x 28 pixels."""
-    vae = frozen(model, VAE)
+    vae = frozen(model, VAE, name=name)
     if (vae.d_x, vae.d_y) != (D_X, 0):
-        raise ValueError(f"model must have d_x={D_X} and d_y=0; got d_x={vae.d_x} and d_y={vae.d_y}.")
+        raise ValueError(f"{name} must have d_x={D_X} and d_y=0; got d_x={vae.d_x} and d_y={vae.d_y}.")
     return vae
 
 

@@ -18,7 +18,7 @@ from ..vae import VAE
 from .base import LIMIT, Explorer, Latents, device_of
 from .blobs import images_blob, network_blob, pack, read_network
 from .classes import by_kl, sample_bits
-from .digits import D_X, frozen_vae
+from .digits import D_X, PER_CLASS, first_rows, frozen_vae
 
 RADIUS = math.sqrt(-2 * math.log(0.01))  # outside this circle lies a hundredth of N(0, I) in two dimensions
 STEPS = 15  # of a precomputed grid, along a latent
@@ -57,7 +57,7 @@ class LatentExplorer(Explorer):
         elif model is None and decode is not None and d_z is not None:
             check_at_least(1, d_z=d_z)
             self.d_z, self.decode = int(d_z), decode
-            blobs = dict(grid=images_blob(self._pixels(_grid(self.d_z, STEPS))))
+            blobs = dict(grid=images_blob(self._pixels(plane_grid(self.d_z, STEPS))))
             note = f"No kernel answers here, so this shows the nearest of {STEPS} pictures along each of the first two "
             settings |= dict(order=list(range(self.d_z)), steps=STEPS, note=note + "latents, made beforehand.")
         else:
@@ -72,7 +72,7 @@ class LatentExplorer(Explorer):
         """Return the decoded plane, or what each of the first latents does on its own."""
         if self.d_z == 2:
             return digit_grid(
-                self._pixels(_grid(2, 11)),
+                self._pixels(plane_grid(2, 11)),
                 11,
                 size=0.36,
                 alt=(f"Decoded digits at eleven by eleven points of the plane of two latents, -{LIMIT:g} to {LIMIT:g}"),
@@ -109,18 +109,19 @@ def _test_digits(model: VAE, digits: Digits) -> dict:
     """Return codes and labels of a few test digits, and the latents active on all test digits, largest KL first."""
     x = sample_bits(digits.x_test).to(device_of(model))
     settings: dict[str, Any] = by_kl(model, x)
-    active, codes = evaluate.active_units(model, x).cpu(), model.encode(x[:150]).mean.cpu()
+    rows = first_rows(digits.y_test, PER_CLASS if model.d_z <= 2 else 3)  # many numbers each: fewer of them
+    active, codes = evaluate.active_units(model, x).cpu(), model.encode(x[rows.to(x.device)]).mean.cpu()
     if not active.any():
         settings["note"] = "No latent of this model is active: its q(z|x) is much the same for every x."
     if model.d_z <= 2:
         settings["order"] = list(range(model.d_z))
     elif active.any():
         settings["order"] = [j for j in settings["order"] if active[j]]
-        codes = codes[:30] * active  # many numbers each: fewer of them
+        codes = codes * active
     else:
         settings["order"], codes = settings["order"][:MAX_SLIDERS], codes[:0]  # there is nowhere to walk
     codes = [[round(v, 3) for v in code] for code in codes.tolist()]
-    return settings | dict(codes=codes, labels=digits.y_test[: len(codes)].tolist())
+    return settings | dict(codes=codes, labels=digits.y_test[rows[: len(codes)]].tolist())
 
 
 @torch.no_grad()
@@ -135,7 +136,7 @@ def rounding(model: VAE, blob: str) -> str:
     return f"The decoder's rounding moves a pixel by {error:.3f} at most, over 1,000 draws from the prior."
 
 
-def _grid(d_z: int, n: int) -> Float[Tensor, "N Z"]:
+def plane_grid(d_z: int, n: int) -> Float[Tensor, "N Z"]:
     """Return n * n points of the plane of the first two latents, row by row from above; the other latents are 0."""
     line = torch.linspace(-LIMIT, LIMIT, n, device="cpu")
     z = torch.zeros(n * n, d_z, device="cpu")

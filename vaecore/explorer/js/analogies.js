@@ -11,7 +11,7 @@ import { latentSliders, latentsOf, priorDraw } from "./sliders.js";
 
 /** @type {Kind<AnalogiesSettings>} */
 export const analogies = {
-  room: () => [65, 33.7],
+  room: () => [39.4, 28.6],
 
   async show(view) {
     const { d_z: dZ, n_classes: nClasses, limit } = view.settings;
@@ -26,8 +26,8 @@ export const analogies = {
     const buttons = make("div", { class: "vae-buttons" },
       button("back to the digit's style", () => view.set("z", null)),
       button("draw z from the prior", () => view.set("z", priorDraw(dZ, limit))));
-    const words = make("p", { class: "vae-note" }, "bars: ", math("q(y|x)"), "; pictures: the style ", math("z"),
-                       " as each class");
+    const words = make("p", { class: "vae-note" }, "bars: ", math("q(y|x)"), " in per cent; pictures: the style ",
+                       math("z"), " as each class");
     view.root.append(make("div", { class: "vae-hand" }, source.box, make("div", { class: "vae-wide" }, words, row.box),
                           make("div", {}, sliders.box, buttons)));
 
@@ -36,7 +36,7 @@ export const analogies = {
       const blank = Array(nClasses).fill(new Uint8Array(decoder.nOut));
       row.show(z ? asEveryClass(decoder, z, nClasses) : blank, own?.q ?? Array(nClasses).fill(0));
       sliders.show(z ?? Array(dZ).fill(0));
-      view.say(own ? `${source.words()}; most probable class ${own.y}, ${percent(own.q[own.y])}; the style is ` +
+      view.say(own ? `${source.words()}; most probable class ${own.y}, ${percent(own.q[own.y])} per cent; the style is ` +
                      (view.get("z") ? `moved: ${sliders.words(z)}` : "the digit's own") : source.words());
     });
   },

@@ -14,14 +14,14 @@ export function asEveryClass(decoder, z, nClasses) {
   return Array.from({ length: nClasses }, (_, k) => decodeMean(decoder, [...z, ...oneHot(nClasses, k)]));
 }
 
-/** @param {number} p */
+/** Per cent: 0 and 100 stand for what is closer to them than half a thousandth. @param {number} p */
 export function percent(p) {
-  if (p < 0.0005 || p > 0.9995) return p < 0.5 ? "< 0.1 %" : "> 99.9 %";
-  return `${(100 * p).toFixed(p < 0.0995 || p > 0.9905 ? 1 : 0)} %`;
+  if (p < 0.0005 || p > 0.9995) return p < 0.5 ? "0" : "100";
+  return (100 * p).toFixed(p < 0.0995 || p > 0.9905 ? 1 : 0);
 }
 
 /**
- * Pictures of the classes side by side, in two rows where it is narrow; with `bars`, the probability of each above it.
+ * Pictures of the classes side by side; with `bars`, the probability of each above it, else in two rows where it is narrow.
  * @param {number} nClasses
  */
 export function classRow(nClasses, bars = false) {
@@ -31,7 +31,7 @@ export function classRow(nClasses, bars = false) {
     return { digit, bar, words };
   });
   return {
-    box: make("div", { class: "vae-classes" }, ...cells.map(c => c.digit.box)),
+    box: make("div", { class: bars ? "vae-classes vae-bars" : "vae-classes" }, ...cells.map(c => c.digit.box)),
     /** @param {Numbers[]} pictures @param {number[] | null} [q] */
     show(pictures, q) {
       const top = q && q.some(p => p) ? q.indexOf(Math.max(...q)) : -1; // all 0: there is no picture
@@ -42,6 +42,7 @@ export function classRow(nClasses, bars = false) {
         bar.hidden = q[k] < 0.005; // or its border alone would look like a little
         words.textContent = top < 0 ? "" : percent(q[k]);
         digit.box.classList.toggle("vae-top", k === top);
+        words.classList.toggle("vae-none", words.textContent === "0");
       });
     },
   };

@@ -9,7 +9,7 @@ import { latentSliders, latentsOf, priorDraw } from "./sliders.js";
 
 /** @type {Kind<ClassesSettings>} */
 export const classes = {
-  room: () => [23.4, 17.5],
+  room: () => [24.6, 18.4],
 
   async show(view) {
     const { d_z: dZ, n_classes: nClasses, limit } = view.settings;

@@ -11,7 +11,7 @@ import { latentSliders, latentsOf, priorDraw } from "./sliders.js";
 
 /** @type {Kind<CompletionSettings>} */
 export const completion = {
-  room: () => [71, 41.5],
+  room: () => [64.6, 38.5],
 
   async show(view) {
     const { d_z: dZ, parts, limit, green } = view.settings;
@@ -23,7 +23,7 @@ export const completion = {
     const nets = netsOfParts(view);
     const tint = () => (mask => (/** @type {number} */ i) => (mask[i] ? green : null))(maskOf(part()));
     const source = await digitSource(view, {
-      caption: ["given: the green bits, ", math("y")], colourOf: tint, also: ["given"],
+      caption: ["given, in green: ", math("y")], colourOf: tint, also: ["given"],
     });
     await nets.load(part());
 

@@ -81,11 +81,11 @@ export function freshId(prefix) {
 }
 
 /**
- * One number: its symbol, a native slider, its value. `onInput` gets the number; `set` shows another one.
- * @param {{ label: Child, name: string, min: number, max: number, step?: number, digits?: number, note?: string | null,
- *           onInput: (value: number) => void }} options
+ * One number: its symbol, a native slider, its value. `onInput` gets the number; `set` shows another one, in `words`.
+ * @param {{ label: Child, name: string, min: number, max: number, step?: number, note?: string | null,
+ *           words?: (value: number) => string, onInput: (value: number) => void }} options
  */
-export function slider({ label, name, min, max, step = 0.01, digits = 2, note, onInput }) {
+export function slider({ label, name, min, max, step = 0.01, note, words = v => minus(v), onInput }) {
   const id = freshId("vae-slider");
   /** @type {HTMLInputElement} */
   const input = make("input", { id, type: "range", min, max, step, "aria-label": name,
@@ -99,14 +99,14 @@ export function slider({ label, name, min, max, step = 0.01, digits = 2, note, o
     /** @param {number} number */
     set(number) {
       input.value = String(number);
-      value.textContent = minus(number, digits);
-      input.setAttribute("aria-valuetext", minus(number, digits).replace("\u2212", "minus "));
+      value.textContent = words(number);
+      input.setAttribute("aria-valuetext", words(number).replace("\u2212", "minus "));
     },
-    /** Where the number has no meaning for now. @param {string} words */
-    blank(words) {
+    /** Where the number has no meaning for now. @param {string} why */
+    blank(why) {
       input.value = String(min);
       value.textContent = "";
-      input.setAttribute("aria-valuetext", words);
+      input.setAttribute("aria-valuetext", why);
     },
   };
 }

@@ -2,17 +2,18 @@
 // What a VAE makes of a digit: q(z|x) on the plane of two latents and close up, the reconstruction from a z of q, and
 // the two terms of the ELBO.
 
-import { button, digitPicture, make, makeSvg, math, minus, slider, symbol, toggle } from "./controls.js";
+import { button, digitPicture, make, makeSvg, math, minus, slider, symbol } from "./controls.js";
 import { digitSource } from "./digits.js";
 import { decodeMean, encodeGaussian, forward, gaussianNoise, klToPrior, logLikelihood } from "./network.js";
-import { paintManifold, plane } from "./plane.js";
+import { paintManifold, plane, planeToggles } from "./plane.js";
 import { latentsOf } from "./sliders.js";
 
+/** @import { Child } from "./controls.js" */
 /** @import { DigitSettings, Kind, Network, Numbers, PlaneSettings, Reading } from "./types.d.ts" */
 
 /** @type {Kind<DigitSettings>} */
 export const digit = {
-  room: () => [74.7, 37.7],
+  room: () => [67.7, 36.7],
 
   async show(view) {
     const { d_z: dZ, limit, radius, codes, labels } = view.settings;
@@ -24,7 +25,7 @@ export const digit = {
     const flat = dZ === 2;
     const reconstruction = digitPicture(["reconstruction: ", symbol("π"), " at ", math("z")]);
     const lens = flat ? closeUp() : null;
-    const sum = elboSum();
+    const sum = elboSum(math("log p_θ(x|z)"), ["ELBO, from this one ", math("z")], "in nats");
     const sliders = flat ? [0, 1].map(j => slider({
       label: symbol("ϵ", j + 1), name: `ϵ${j + 1}`, min: -3, max: 3,
       onInput: value => view.set("epsilon", latentsOf(view, "epsilon").map((v, i) => (i === j ? value : v))),
@@ -36,7 +37,7 @@ export const digit = {
     const pair = make("div", { class: "vae-pair" }, reconstruction.box, lens?.box ?? null);
     const nothing = make("p", {}, "Nothing is drawn yet: there is no ", math("q(z|x)"), " and nothing to reconstruct.");
     const onPlane = flat ? planeOfQ({ limit, radius, codes, labels, pick: source.pick }) : null;
-    const columns = flat ? [[source.box, pair, nothing], [onPlane.box, sum.box, controls]]
+    const columns = flat ? [[source.box, pair, controls, nothing], [onPlane.box, sum.box]]
                          : [[source.box], [pair, nothing, sum.box, controls]];
     view.root.append(make("div", { class: "vae-draw" }, ...columns.map(column => make("div", {}, ...column))));
 
@@ -73,18 +74,22 @@ export function encodeDecode(encoder, decoder, x, epsilon) {
   return { ...q, z, epsilon, logP, kl, elbo: logP - kl, pixels: logits.map(v => 1 / (1 + Math.exp(-v))) };
 }
 
-function elboSum() {
-  /** @param {string} sign @param {Node} words @param {string} kind */
+/**
+ * The ELBO and its two terms, in nats.
+ * @param {Child} logPWords @param {Child[]} elboWords @param {string} note
+ */
+export function elboSum(logPWords, elboWords, note) {
+  /** @param {string} sign @param {Child} words @param {string} kind */
   const row = (sign, words, kind) => {
     const value = make("span", { class: "vae-value" });
     return { value, row: make("div", { class: `vae-term ${kind}` }, make("span", {}, sign), words, value) };
   };
-  const logP = row("", math("log p_θ(x|z)"), "vae-of-p");
+  const logP = row("", logPWords, "vae-of-p");
   const kl = row("\u2212", math("KL(q_ϕ(z|x) ‖ p(z))"), "vae-of-q");
-  const elbo = row("=", make("span", {}, "ELBO, from this one ", math("z")), "vae-total");
+  const elbo = row("=", make("span", {}, ...elboWords), "vae-total");
   return {
-    box: make("div", { class: "vae-sum" }, logP.row, kl.row, elbo.row, make("p", { class: "vae-note" }, "in nats")),
-    /** The sum of the two as they are shown, so that it adds up for the eye too. @param {Reading} reading */
+    box: make("div", { class: "vae-sum" }, logP.row, kl.row, elbo.row, make("p", { class: "vae-note" }, note)),
+    /** The sum of the two as they are shown, so that it adds up for the eye too. @param {{ logP: number, kl: number }} reading */
     show(reading) {
       const [shownLogP, shownKl] = [reading.logP, reading.kl].map(v => Math.round(10 * v) / 10);
       const shown = { logP: shownLogP, kl: shownKl, elbo: shownLogP - shownKl };
@@ -158,13 +163,10 @@ function planeOfQ({ limit, radius, codes, labels, pick }) {
   pad.over.append(frame, ring, z);
   pad.svg.querySelector(".vae-point").remove(); // its ring would hide q
   const words = make("p", { class: "vae-note" });
-  const shown = make("div", { class: "vae-buttons" },
-    toggle("decoded plane", true, on => { pad.canvas.hidden = !on; }),
-    toggle("test digits", true, on => { pad.marks.style.display = on ? "" : "none"; }));
   const pair = (/** @type {number[]} */ numbers) => `(${numbers.map(v => minus(v)).join(", ")})`;
   return {
     pad,
-    box: make("div", { class: "vae-on-plane" }, pad.box, words, shown),
+    box: make("div", { class: "vae-on-plane" }, pad.box, words, planeToggles(pad)),
     /** @param {Reading | null} reading */
     show(reading) {
       pad.over.style.display = reading ? "" : "none";

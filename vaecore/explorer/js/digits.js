@@ -19,7 +19,7 @@ import { BOX, normalise, SIDE } from "./strokes.js";
  * @param {View<PadSettings>} view
  * @param {{ caption?: (string | Node)[], colourOf?: () => ((i: number) => Colours | null) | null, also?: string[] }} options
  */
-export async function digitSource(view, { caption = ["the bits ", make("i", {}, "x"), " that the net sees"],
+export async function digitSource(view, { caption = ["its bits, ", make("i", {}, "x")],
                                    colourOf = () => null, also = [] } = {}) {
   const { labels } = view.settings, thresholds = bytesOf(view.settings.thresholds);
   const images = await view.images(), texts = images.map(textOf);
@@ -59,9 +59,9 @@ export async function digitSource(view, { caption = ["the bits ", make("i", {}, 
     button("previous", () => pick(picked < 0 ? images.length - 1 : picked - 1), { "aria-label": "previous test digit" }),
     button("next", () => pick(picked + 1), { "aria-label": "next test digit" }),
     button("clear", () => view.set("drawing", textOf(new Uint8Array(SIDE * SIDE)))));
-  const help = make("p", { class: "vae-note" },
-    "Draw on the left, or step through test digits. As MNIST's digits were, a drawing is scaled until its longer " +
-    `side fills ${BOX} pixels, and its centre of mass goes to the centre of ${SIDE} \u00d7 ${SIDE}.`);
+  const help = make("details", {}, make("summary", {}, "Draw on the left: what happens to a drawing"),
+    make("p", { class: "vae-note" }, "As MNIST's digits were, it is scaled until its longer side fills " +
+      `${BOX} pixels, and its centre of mass goes to the centre of ${SIDE} \u00d7 ${SIDE}.`));
   view.watch(["drawing", ...also], () => {
     const { text, greys, bits, empty, k } = now();
     if (text !== drawn) [lines, drawn] = [[], null]; // from a button, Python or another view: the next line starts a new drawing

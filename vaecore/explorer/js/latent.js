@@ -2,9 +2,9 @@
 // A decoder under the hand: sliders for its latents, a plane when there are two, walks between test digits.
 
 import { readBytes } from "./blobs.js";
-import { button, choice, digitPicture, make, math, minus, slider, symbol, toggle } from "./controls.js";
+import { button, choice, digitPicture, make, math, minus, slider, symbol } from "./controls.js";
 import { decodeMean } from "./network.js";
-import { paintManifold, plane } from "./plane.js";
+import { paintManifold, plane, planeToggles } from "./plane.js";
 import { latentSliders, latentsOf, priorDraw } from "./sliders.js";
 
 /** @import { Kind, LatentSettings } from "./types.d.ts" */
@@ -12,7 +12,7 @@ import { latentSliders, latentsOf, priorDraw } from "./sliders.js";
 
 /** @type {Kind<LatentSettings>} */
 export const latent = {
-  room: ({ d_z: dZ }) => (dZ === 2 ? [47.7, 24.8] : [39.2, 24]),
+  room: ({ d_z: dZ }) => (dZ === 2 ? [46.6, 27.6] : [40.8, 25.6]),
 
   async show(view) {
     const { d_z: dZ, order, kl, codes, labels, limit, radius, steps } = view.settings;
@@ -26,11 +26,8 @@ export const latent = {
       button("draw z from the prior", () =>
         view.set("z", priorDraw(dZ, limit).map((v, j) => (moved.includes(j) ? v : 0)))),
       button("reset", () => view.set("z", Array(dZ).fill(0))));
-    const shown = pad && make("div", { class: "vae-buttons" },
-      toggle("decoded plane", true, on => { pad.canvas.hidden = !on; }),
-      codes.length ? toggle("test digits", true, on => { pad.marks.style.display = on ? "" : "none"; }) : null);
     view.root.append(make("div", { class: pad ? "vae-columns" : "vae-columns vae-no-plane" },
-      pad ? make("div", {}, pad.box, shown) : null,
+      pad ? make("div", {}, pad.box, planeToggles(pad)) : null,
       make("div", { class: "vae-side" }, digit.box, make("div", {}, sliders.box, buttons, walking?.box))));
 
     const where = (/** @type {number[]} */ z) => {

@@ -1,7 +1,7 @@
 // @ts-check
 // A plane of two latents, to look at, to drag on, or to click on.
 
-import { make, makeSvg, minus } from "./controls.js";
+import { make, makeSvg, minus, toggle } from "./controls.js";
 
 /** @import { View } from "./view.js" */
 /** @import { PlaneSettings } from "./types.d.ts" */
@@ -28,7 +28,7 @@ export function followPointer(element, onDown, onMove) {
 /** @param {number} index @param {number} x @param {number} y */
 function axisName(index, x, y) {
   return makeSvg("text", { class: "vae-tick vae-axis", x, y }, "z",
-              makeSvg("tspan", { dy: 3, "font-size": 8 }, String(index)));
+              makeSvg("tspan", { dy: 4, "font-size": 11 }, String(index)));
 }
 
 /**
@@ -41,19 +41,24 @@ export function plane({ limit, radius, codes, labels, onMove, onClick }) {
   const at = (/** @type {number} */ v) => (v / limit + 1) * size / 2;
   const up = (/** @type {number} */ v) => (1 - v / limit) * size / 2;
   const canvas = make("canvas", { class: "vae-manifold", width: 448, height: 448, "aria-hidden": "true" });
-  const marks = makeSvg("g", { class: "vae-codes" }, ...codes.map(([a, b], i) =>
-    makeSvg("text", { x: at(a).toFixed(1), y: up(b).toFixed(1) }, String(labels[i]))));
+  const texts = labels.map(label => makeSvg("text", {}, String(label))), marks = makeSvg("g", { class: "vae-codes" }, ...texts);
+  const showCodes = (/** @type {number[][]} */ places) => places.forEach(([a, b], i) => {
+    texts[i].setAttribute("x", at(a).toFixed(1));
+    texts[i].setAttribute("y", up(b).toFixed(1));
+  });
+  showCodes(codes);
   const path = makeSvg("line", { class: "vae-path" });
   const over = makeSvg("g", {}); // for what else a kind of explorer shows
   const point = makeSvg("g", { class: "vae-point" }, makeSvg("circle", { r: 7 }), makeSvg("circle", { r: 1.5 }));
   const ticks = [-2, 0, 2].flatMap(v => [
-    makeSvg("text", { class: "vae-tick", x: at(v), y: size - 5 }, minus(v, 0)),
-    makeSvg("text", { class: "vae-tick", x: 10, y: up(v) }, v === 0 ? "" : minus(v, 0)),
+    makeSvg("text", { class: "vae-tick", x: at(v), y: size + 12 }, minus(v, 0)), // outside of the frame
+    makeSvg("text", { class: "vae-tick", x: -13, y: up(v) }, minus(v, 0)),
   ]);
-  ticks.push(axisName(1, size - 12, size - 6), axisName(2, 12, 10));
+  ticks.push(axisName(1, size - 8, size + 12), axisName(2, -14, 8));
   const svg = makeSvg("svg", { viewBox: `0 0 ${size} ${size}`, role: "img", class: "vae-plane" },
-    makeSvg("circle", { class: "vae-prior", cx: size / 2, cy: size / 2, r: radius / limit * size / 2 }),
-    ...ticks, marks, path, over, point);
+    ...ticks, makeSvg("svg", { width: size, height: size }, // which cuts off what lies outside of the frame
+      makeSvg("circle", { class: "vae-prior", cx: size / 2, cy: size / 2, r: radius / limit * size / 2 }),
+      marks, path, over, point));
   const placed = (/** @type {MouseEvent} */ event) => {
     const box = svg.getBoundingClientRect();
     const clip = (/** @type {number} */ v) => Math.max(-limit, Math.min(limit, v));
@@ -65,7 +70,7 @@ export function plane({ limit, radius, codes, labels, onMove, onClick }) {
   svg.classList.toggle("vae-clicked", !onMove);
   return {
     box: make("div", { class: "vae-plane-box" }, canvas, svg),
-    svg, canvas, marks, over, at, up, scale: size / 2 / limit,
+    svg, canvas, marks, over, at, up, scale: size / 2 / limit, showCodes,
     /** @param {number[]} z @param {string} alt */
     show([a, b], alt) {
       point.setAttribute("transform", `translate(${at(a)} ${up(b)})`);
@@ -83,7 +88,18 @@ export function plane({ limit, radius, codes, labels, onMove, onClick }) {
 }
 
 /**
- * Paints what `picture(z)` gives at n by n points of a plane, a few in every frame, as ink without paper.
+ * What of a plane is shown.
+ * @param {ReturnType<typeof plane>} pad
+ */
+export function planeToggles(pad) {
+  return make("div", { class: "vae-buttons" },
+    toggle("decoded plane", true, on => { pad.canvas.hidden = !on; }),
+    pad.marks.childElementCount ? toggle("test digits", true, on => { pad.marks.style.display = on ? "" : "none"; }) : null);
+}
+
+/**
+ * Paints what `picture(z)` gives at n by n points of a plane, a few in every frame, as ink without paper. Returns what
+ * starts it again, when other pictures stand there.
  * @param {View<any>} view @param {{ canvas: HTMLCanvasElement }} plane
  * @param {(z: number[]) => Float32Array} picture @param {number} limit
  */
@@ -91,19 +107,26 @@ export function paintManifold(view, { canvas }, picture, limit, n = 16) {
   const side = canvas.width / n, context = canvas.getContext("2d");
   const tile = make("canvas", { width: 28, height: 28 }), pen = tile.getContext("2d");
   const image = pen.createImageData(28, 28);
-  let k = 0, frame = 0, last = performance.now();
+  let k = 0, frame = 0, last = 0;
   view.cleanups.push(() => cancelAnimationFrame(frame));
   const paintSome = () => {
-    const start = performance.now(), until = start + (start - last) / 3; // most of a frame, however long, is the hand's
-    last = start;
+    const now = performance.now(), until = now + (now - last) / 3; // most of a frame, however long, is the hand's
+    last = now;
     for (; k < n * n && performance.now() < until; k++) {
       const row = Math.floor(k / n), column = k % n;
       const z = [((column + 0.5) / n * 2 - 1) * limit, (1 - (row + 0.5) / n * 2) * limit];
       picture(z).forEach((ink, i) => { image.data[4 * i + 3] = 255 * ink; });
       pen.putImageData(image, 0, 0);
+      context.clearRect(column * side, row * side, side, side);
       context.drawImage(tile, column * side, row * side, side, side);
     }
     if (k < n * n) frame = requestAnimationFrame(() => view.guard(paintSome));
   };
-  frame = requestAnimationFrame(() => view.guard(paintSome));
+  const start = () => {
+    cancelAnimationFrame(frame);
+    [k, last] = [0, performance.now()];
+    frame = requestAnimationFrame(() => view.guard(paintSome));
+  };
+  start();
+  return start;
 }

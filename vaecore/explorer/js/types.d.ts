@@ -51,6 +51,15 @@ export interface CompletionSettings extends LatentsSettings, PadSettings { parts
 /** Paper and ink, RGB from 0 to 255. */
 export type Colours = [number[], number[]];
 
+export interface BetaSettings extends LatentsSettings {
+  radius: number;
+  betas: number[];
+  terms: { log_likelihood: number; kl: number }[]; // means over the test digits, for each beta
+  codes: number[][][];
+  labels: number[];
+  n_test: number;
+}
+
 export interface GapSettings extends Settings {
   ends: [number, number]; // of the grid
   posteriors: { name: string; log_joint: number[]; gaussian: [number, number] | null }[];

@@ -1,4 +1,4 @@
-"""The equations of chapters 6 and 7 (arXiv:1406.5298, sec. 3.1.2), against enumeration, quadrature, linear algebra."""
+"""M2's equations (arXiv:1406.5298, sec. 3.1.2), against enumeration, quadrature, linear algebra."""
 
 import itertools
 import math
@@ -64,8 +64,8 @@ class Exact:
         """log p(x|y,z) of all images at points z (G, 1), (G, 8)."""
         return TorchBernoulli(logits=self.decoder(z, CLASSES[y])[:, None]).log_prob(IMAGES).sum(-1)
 
-    def one_sample(self, epsilon: float) -> torch.Tensor:
-        """The estimate of every image's and class's bound whose noise is epsilon, (8, K)."""
+    def one_sample(self, epsilon: float | torch.Tensor) -> torch.Tensor:
+        """The estimate of every image's and class's bound whose noise is epsilon, one number or (8, 1): (8, K)."""
         columns = []
         for y, q in enumerate(self.q_z):
             log_likelihood = self.log_likelihood(q.mean + epsilon * q.stddev, y).diag()
@@ -103,6 +103,18 @@ def test_m2_unlabelled(model, monkeypatch):
     gap_y = kl_divergence(Categorical(exact.q_y), Categorical(exact.p_xy))
     missing = gap_y + (exact.q_y * exact.gap_z).sum(-1)
     torch.testing.assert_close(ours + missing, exact.p_x.log(), rtol=0, atol=1e-6)
+
+
+@torch.no_grad()
+def test_m2_estimate(model):
+    """The package's draw, against the sum over classes at one noise for each picture."""
+    exact = Exact(model)
+    torch.manual_seed(0)
+    epsilon = torch.randn(8, 1, dtype=torch.float64)
+    torch.manual_seed(0)
+    ours = model.unlabelled_bound(IMAGES)
+    summed = (exact.q_y * (exact.one_sample(epsilon) - exact.q_y.log())).sum(-1)
+    torch.testing.assert_close(ours, summed)
 
 
 @torch.no_grad()
@@ -210,19 +222,13 @@ def test_m2_score(model, monkeypatch):
     torch.testing.assert_close(sum(terms).detach(), enumerated)
 
 
-@torch.no_grad()
-def test_m2_j(model, monkeypatch):
-    """J summed picture by picture, without the package's bounds, against the loss without its classification term."""
-    exact, epsilon = Exact(model), -0.4
-    monkeypatch.setattr(Gaussian, "rsample", lambda q, *_: q.mu + q.sigma * epsilon)
-    bounds = exact.one_sample(epsilon)  # (8, K)
-    labelled, y, unlabelled = [1, 6, 2], [3, 0, 1], [0, 7, 4, 5, 3]
-    loss_l = -bounds[labelled, y]
-    loss_u = -(exact.q_y * bounds).sum(-1)[unlabelled] - Categorical(exact.q_y).entropy()[unlabelled]
-    j = loss_l.sum() + loss_u.sum()
-    counts = dict(n_labelled=3, n_unlabelled=5, alpha=0.0)
-    ours = semi_supervised_loss(model, IMAGES[labelled], torch.tensor(y), IMAGES[unlabelled], **counts)
-    torch.testing.assert_close(8 * ours, j)
+def test_m2_softmax():
+    """Every probability's derivative in every logit, by autograd."""
+    logits = torch.randn(K, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    q = logits.softmax(0)
+    by_hand = q[:, None] * (torch.eye(K, dtype=torch.float64) - q)
+    by_autograd = torch.autograd.functional.jacobian(lambda logits: logits.softmax(0), logits)
+    torch.testing.assert_close(by_hand, by_autograd)
 
 
 @torch.no_grad()

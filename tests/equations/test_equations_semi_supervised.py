@@ -1,4 +1,4 @@
-"""The equations of chapter 7: M1+M2's bound, against its density by quadrature over both latents."""
+"""M1+M2's bound, against its density by quadrature over both latents."""
 
 import math
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from torch.distributions import Bernoulli, MultivariateNormal, Normal, kl_divergence
+from torch.distributions import Bernoulli, Categorical, MultivariateNormal, Normal, kl_divergence
 
 from vaecore.distributions import Gaussian
 from vaecore.vae import VAE
@@ -157,6 +157,37 @@ def test_jensen(q):
     assert abs(ratio.mean() - exact.exp()) < 5 * ratio.std() / n**0.5
     assert abs(log_ratio.mean() - elbo) < 5 * log_ratio.std() / n**0.5
     assert log_ratio.mean() + 5 * log_ratio.std() / n**0.5 < exact
+
+
+def test_kl_one_bump():
+    z = torch.linspace(-8, 8, 32_001, dtype=torch.float64)
+    posterior = 0.5 * (Normal(-1.4, 0.3).log_prob(z).exp() + Normal(1.4, 0.3).log_prob(z).exp())
+    right = z > 0
+    half = posterior[right] / torch.trapezoid(posterior[right], z[right])
+    q = Normal(1.2, 0.1).log_prob(z).exp()  # nothing of it lies left of 0
+    gap = torch.trapezoid(torch.where(q > 0, q * (q / posterior).log(), 0), z)
+    to_half = torch.trapezoid(torch.where(q[right] > 0, q[right] * (q[right] / half).log(), 0), z[right])
+    assert gap.item() == pytest.approx(to_half.item() + math.log(2), abs=1e-3)
+    assert gap > math.log(2)
+
+
+def test_kl_full():
+    q = full(ENCODERS[2])
+    p = MultivariateNormal(q.mean, precision_matrix=TOY.precision)
+    variance, precision = torch.exp(ENCODERS[2].log_var), TOY.precision
+    terms = precision.diag() * variance - 1 - variance.log()
+    assert torch.allclose(kl_divergence(q, p), 0.5 * (terms.sum() - precision.logdet()))
+
+
+def test_kl_maximum_likelihood():
+    torch.manual_seed(0)
+    data = torch.bincount(torch.randint(0, 3, (50,)), minlength=4) / 50  # one value never came up
+    theta = torch.linspace(-2, 2, 401)
+    p = torch.softmax(theta[:, None] * torch.arange(4.0), dim=1)  # a family with one parameter
+    forward = kl_divergence(Categorical(data), Categorical(p))
+    likelihood = (data * p.log()).sum(1)
+    assert torch.allclose(forward, -Categorical(data).entropy() - likelihood, atol=1e-5)
+    assert forward.argmin() == likelihood.argmax()
 
 
 def test_elbo():

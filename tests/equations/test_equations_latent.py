@@ -123,6 +123,25 @@ def test_latent_relative_error(d):
     assert measured == pytest.approx(math.sqrt((r - 1) / n_draws), rel=8 / math.sqrt(2 * repeats))
 
 
+@pytest.mark.parametrize("s", [0.1, 0.7])
+def test_latent_square(s):
+    x, z = torch.linspace(-2, 2, 9), torch.tensor(0.3)
+    narrower = Normal(z, s / math.sqrt(2)).log_prob(x).exp() / (2 * s * math.sqrt(math.pi))
+    torch.testing.assert_close(Normal(z, s).log_prob(x).exp() ** 2, narrower)
+
+
+@pytest.mark.parametrize("d", [1, 2])
+def test_latent_exponential(d):
+    s, one = 0.4, torch.ones((), dtype=torch.float64)
+    weights = Gaussian.standard(1).log_prob(GRID).exp() * STEP
+    p = Normal(GRID[:, 0], s).log_prob(one).exp()  # p(x|z) of one dimension
+    p, weights = (p, weights) if d == 1 else (torch.outer(p, p), torch.outer(weights, weights))
+    r = (weights * p**2).sum() / (weights * p).sum() ** 2
+    square = Normal(0.0, math.sqrt(1 + s**2 / 2)).log_prob(one).exp() / (2 * s * math.sqrt(math.pi))
+    factor = square / Normal(0.0, math.sqrt(1 + s**2)).log_prob(one).exp() ** 2
+    assert r.item() == pytest.approx(factor.item() ** d, rel=1e-5)
+
+
 def test_latent_importance(story):
     model, images, joint = story
     p_x = joint.sum(dim=1) * STEP

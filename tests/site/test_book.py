@@ -8,6 +8,8 @@ from pathlib import Path
 import manuscript as ms
 import pytest
 
+from vaecore import data
+
 ROOT = Path(__file__).parents[2]
 PAGES = {path.stem: path.read_text() for path in sorted((ROOT / "book").glob("*.md"))}
 CHAPTERS = sorted(name for name in PAGES if re.match(r"\d\d_", name))
@@ -55,6 +57,18 @@ def test_slips_are_listed_once_and_mistakes_name_them():
     found = {page: ms.mistakes(text) for page, text in PAGES.items()}
     assert not [fault for _, faults in found.values() for fault in faults]
     assert set().union(*(ms.linked_slips(text) for text in PAGES.values())) <= set(listed)
+
+
+def test_the_ten_minute_file_is_the_cells_of_its_page(tmp_path, monkeypatch):
+    """It has at most 45 lines and runs as it stands; here with few digits and steps, so that it is quick."""
+    (file,) = (block.body for block in ms.blocks(PAGES["ten_minutes"]) if block.kind == "code-block")
+    cells = [cell for cell in ms.cells(PAGES["ten_minutes"]) if "the-file" in cell.options.get("tags", ())]
+    assert file == "\n\n".join(cell.body.strip() for cell in cells) and len(file.split("\n")) <= 45
+    digits = data.mnist(root=data.BUNDLED)
+    monkeypatch.setattr(data, "mnist", lambda: digits)
+    monkeypatch.chdir(tmp_path)
+    exec(file.replace("range(4000)", "range(10)"), {})
+    assert (tmp_path / "digits.png").exists()
 
 
 # From here on: each rule sees a text that breaks it.

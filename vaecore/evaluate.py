@@ -25,12 +25,11 @@ def elbo(
     y: Shaped[Tensor, "N *_"] | None = None,
     *,
     seed: int = 0,
-    batch_size: int = 1000,
 ) -> Float[Tensor, "N"]:
     """A one-sample estimate of the ELBO of each image, in nats, repeatable by its seed. Eq. elbo."""
     _warn_of_grey(model, x)
     with seeded(seed, x.device):
-        return torch.cat([model.elbo(*batch) for batch in _batches(x, y, batch_size)])
+        return torch.cat([model.elbo(*batch) for batch in _batches(x, y)])
 
 
 @torch.no_grad()
@@ -99,11 +98,9 @@ def _expand(q: Gaussian, k: int) -> Gaussian:
 
 
 @torch.no_grad()
-def kl_per_dimension(
-    model, x: Float[Tensor, "N D"], y: Shaped[Tensor, "N *_"] | None = None, *, batch_size: int = 1000
-) -> Float[Tensor, "Z"]:
+def kl_per_dimension(model, x: Float[Tensor, "N D"], y: Shaped[Tensor, "N *_"] | None = None) -> Float[Tensor, "Z"]:
     """The mean over the images of each latent's share of KL(q(z|x) || p(z)), in nats."""
-    return torch.cat([model.encode(*batch).kl_per_dimension() for batch in _batches(x, y, batch_size)]).mean(0)
+    return torch.cat([model.encode(*batch).kl_per_dimension() for batch in _batches(x, y)]).mean(0)
 
 
 @torch.no_grad()
@@ -113,18 +110,17 @@ def active_units(
     y: Shaped[Tensor, "N *_"] | None = None,
     *,
     threshold: float = 0.01,
-    batch_size: int = 1000,
 ) -> Bool[Tensor, "Z"]:
     """Which latents the encoder uses: variance over images of q's mean > threshold. arXiv:1509.00519."""
-    means = torch.cat([model.encode(*batch).mean for batch in _batches(x, y, batch_size)])
+    means = torch.cat([model.encode(*batch).mean for batch in _batches(x, y)])
     return means.var(0) > threshold
 
 
 @torch.no_grad()
-def classification_error(model, x: Float[Tensor, "N D"], y: Shaped[Tensor, "N *_"], *, batch_size: int = 1000) -> float:
+def classification_error(model, x: Float[Tensor, "N D"], y: Shaped[Tensor, "N *_"]) -> float:
     """The share of the images x whose model.classify(x) is not their class y (N,): from 0 to 1."""
     check_classes(y, getattr(getattr(model, "m2", model), "n_classes", math.inf))
-    guesses = torch.cat([model.classify(x_batch) for x_batch, _ in _batches(x, y, batch_size)])
+    guesses = torch.cat([model.classify(x_batch) for x_batch, _ in _batches(x, y)])
     if guesses.shape != y.shape:  # (N, 1) would be compared with every class
         raise ValueError(
             f"model.classify must return the class of each image, {tuple(y.shape)}; got {tuple(guesses.shape)}."
@@ -147,10 +143,9 @@ def spread(values: Iterable[float]) -> Spread:
     return Spread(runs.mean().item(), std, len(runs))
 
 
-def _batches(x: Tensor, y: Tensor | None, batch_size: int) -> Iterator[tuple[Tensor, Tensor | None]]:
+def _batches(x: Tensor, y: Tensor | None, size: int = 1000) -> Iterator[tuple[Tensor, Tensor | None]]:
     if y is not None and len(y) != len(x):
         raise ValueError(f"y must hold one row for each of the {len(x)} images of x; got {len(y)}.")
-    size = int(batch_size)
     return zip(x.split(size), itertools.repeat(None) if y is None else y.split(size), strict=False)
 
 

@@ -82,10 +82,10 @@ def bound_of_drawn_classes(model: M2, x: Float[Tensor, "B D"], log_q_y: Float[Te
     epsilon = torch.randn(len(x), model.d_z, device=x.device)
     bounds = model.labelled_bound(x[rows], y, epsilon[rows])
     taken = torch.zeros_like(q_y).index_put((rows, y), bounds)
-    likeliest = taken.gather(1, q_y.argmax(1, keepdim=True)).detach()  # always taken
+    likeliest = taken.gather(1, q_y.argmax(1, keepdim=True)).squeeze(1).detach()  # always taken
     # weighed is only the distance to it: the weights of all ten add up to 1 on average, not in every draw
-    distance = torch.zeros_like(q_y).index_put((rows, y), (bounds - likeliest[rows, 0]) / chance[rows, y])
-    return likeliest[:, 0] + (q_y * (distance - log_q_y)).sum(-1)
+    distance = torch.zeros_like(q_y).index_put((rows, y), (bounds - likeliest[rows]) / chance[rows, y])
+    return likeliest + (q_y * (distance - log_q_y)).sum(-1)
 
 
 def bound_without_entropy(model: M2, x: Float[Tensor, "B D"], log_q_y: Float[Tensor, "B K"]) -> Float[Tensor, "B"]:

@@ -90,8 +90,8 @@ class M2(nn.Module):
         share it: in the differences between classes, from which q(y|x) learns, most of it then cancels.
         """
         posterior = self.encode(x, y)
-        if epsilon is None and y is None:
-            epsilon = torch.randn_like(posterior.mu[0])
+        if epsilon is None:
+            epsilon = torch.randn(len(x), self.d_z, device=x.device)
         likelihood = self.decode(posterior.rsample(epsilon), y)
         log_p_y = -math.log(self.n_classes)
         return likelihood.log_prob(x) + log_p_y - posterior.kl()

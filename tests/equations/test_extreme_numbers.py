@@ -2,7 +2,6 @@
 
 import math
 import tempfile
-import warnings
 
 import mpmath
 import pytest
@@ -158,13 +157,3 @@ def test_bounds(dtype, log_var, logit, image, tally):
     for estimate in (evaluate.log_evidence(net, x, n_samples=5), evaluate.iwae_bound(net, x, k=5)):
         assert estimate.isfinite().all()
     tally("extreme numbers", 9, 9)
-
-
-@pytest.mark.parametrize("estimate", [evaluate.elbo, evaluate.log_evidence])
-def test_grey_pixels_are_warned_of_where_bits_are_expected(estimate):
-    net, bits = VAE(5, 3, (4,)), torch.ones(2, 5)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        estimate(net, bits)
-    with pytest.warns(UserWarning, match="^x has grey pixels"):
-        estimate(net, bits / 2)

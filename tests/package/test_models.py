@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import warnings
 
 import pytest
 import torch
@@ -106,7 +107,7 @@ def test_kl_per_dimension_and_active_units():
         model.encoder[-1].weight[[1, 4]] = 0
         model.encoder[-1].bias[[1, 4]] = 0
         model.encoder[-1].weight[[0, 2]] *= 5
-    kl = evaluate.kl_per_dimension(model, x, batch_size=700)
+    kl = evaluate.kl_per_dimension(model, x)
     torch.testing.assert_close(kl.sum(), model.encode(x).kl().mean())
     assert kl[1] == 0 and (kl[[0, 2]] > 0).all()
     assert evaluate.active_units(model, x).tolist() == [True, False, True]
@@ -176,6 +177,8 @@ def test_a_condition_of_one_number_is_asked_for():
         torch.testing.assert_close(
             model.encode(X, torch.full((5,), number)).mu, model.encode(X, torch.full((5, 1), float(number))).mu
         )
+    two, y = VAE(d_x=3, d_z=2, hidden=(4,), d_y=2), torch.tensor([0, 1, 1, 0, 1])  # from two on, classes
+    torch.testing.assert_close(two.encode(X, y).mu, two.encode(X, torch.eye(2)[y]).mu)
     with pytest.raises(ValueError, match="y must be given"):
         model.encode(X)
     with pytest.raises(ValueError, match="y must be left out"):
@@ -195,10 +198,28 @@ def test_measuring_takes_so_many_at_a_time(small, monkeypatch):
     sizes.clear()
     evaluate.log_evidence(small, X.repeat(5, 1))
     assert sizes == [25, 20_000, 5_000]
+    sizes.clear()
+    evaluate.log_evidence(small, X[:1], n_samples=20_001)
+    assert sizes == [1, 20_000, 1]
     for measure in (evaluate.kl_per_dimension, evaluate.active_units):
         sizes.clear()
         measure(small, X[:1].expand(1001, 3))
         assert sizes == [1000, 1]
+
+
+@pytest.mark.parametrize("estimate", [evaluate.elbo, evaluate.log_evidence])
+def test_a_measure_repeats_and_its_seed_is_0(estimate, small):
+    torch.testing.assert_close(estimate(small, X), estimate(small, X, seed=0), rtol=0, atol=0)
+    assert not torch.equal(estimate(small, X), estimate(small, X, seed=1))
+
+
+@pytest.mark.parametrize("estimate", [evaluate.elbo, evaluate.log_evidence])
+def test_grey_pixels_are_warned_of_where_bits_are_expected(estimate, small):
+    with warnings.catch_warnings(action="error"):
+        estimate(small, torch.eye(3))
+        estimate(LinearGaussian(0.0), torch.rand(2, 5))
+    with pytest.warns(UserWarning, match="^x has grey pixels"):
+        estimate(small, torch.eye(3) / 2)
 
 
 def test_one_draw_is_enough_and_none_is_refused(small):
@@ -236,8 +257,9 @@ def test_the_error_and_the_spread_of_runs():
             return x[:, 0].long() % 2
 
     x = torch.arange(7.0)[:, None]
-    assert evaluate.classification_error(Parity(), x, torch.tensor([0, 1, 0, 0, 0, 0, 0]), batch_size=3) == 2 / 7
+    assert evaluate.classification_error(Parity(), x, torch.tensor([0, 1, 0, 0, 0, 0, 0])) == 2 / 7
     assert evaluate.spread([1.0, 2.0, 6.0]) == (3.0, pytest.approx(math.sqrt(7)), 3)
     assert evaluate.spread([1.0, 3.0]) == (2.0, math.sqrt(2), 2)
-    mean, std, n = evaluate.spread(error for error in [0.05])
+    with warnings.catch_warnings(action="error"):
+        mean, std, n = evaluate.spread(error for error in [0.05])
     assert (mean, n) == (0.05, 1) and math.isnan(std)

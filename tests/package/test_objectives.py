@@ -188,6 +188,13 @@ def test_a_bound_of_drawn_classes_is_right_on_average(by_hand):
     torch.testing.assert_close(noisy, right, rtol=0, atol=0.04)
 
 
+def test_a_bound_of_drawn_classes_has_no_noise_where_the_classes_agree(m2, monkeypatch):
+    monkeypatch.setattr(m2, "labelled_bound", lambda x, y, epsilon: -100 * x.sum(-1))
+    log_q = LOGITS.clamp(min=-2).log_softmax(-1)
+    expected = -100 * BITS.sum(-1) - (log_q.exp() * log_q).sum(-1)
+    torch.testing.assert_close(losses.bound_of_drawn_classes(m2, BITS, log_q), expected)
+
+
 def test_a_bound_of_drawn_classes_leaves_most_of_them_out(m2, monkeypatch):
     rows = []
     bound = m2.labelled_bound

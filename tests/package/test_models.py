@@ -136,8 +136,8 @@ def test_the_models_have_the_sizes_of_the_papers():
 
 
 def test_a_decoder_has_the_hidden_layers_from_the_latent_outwards():
-    for net in (VAE(3, 2, (7, 5)).decoder, Regressor(3, 2, (7, 5)).net):
-        assert [layer.out_features for layer in net if isinstance(layer, torch.nn.Linear)] == [5, 7, 3]
+    for net in (VAE(3, 2, (7, 5)).decoder, Regressor(3, 2, (7, 5)).net, M2(3, 2, (7, 5)).decoder):
+        assert [layer.out_features for layer in net.modules() if isinstance(layer, torch.nn.Linear)] == [5, 7, 3]
 
 
 @pytest.mark.parametrize("shape", [(), (3,), (2, 3), (4, 2, 3)])

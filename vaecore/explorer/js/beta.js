@@ -11,7 +11,7 @@ import { latentSliders, latentsOf, priorDraw } from "./sliders.js";
 
 /** @type {Kind<BetaSettings>} */
 export const beta = {
-  room: () => [49.2, 30.3],
+  room: () => [50.3, 30.3],
 
   async show(view) {
     const { limit, radius, betas, terms, codes, labels, n_test: nTest } = view.settings;

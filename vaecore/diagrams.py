@@ -50,7 +50,7 @@ PARTS = {  # the nodes of the machine that belong to each of its parts, and the 
     "decoder": ("R pi", "the decoder, which puts out pi"),
     "log-likelihood": ("x2 rec", "the log-likelihood log p(x|z)"),
     "kl": ("kl", "the KL"),
-    "condition": ("y", "the condition y"),
+    "condition": ("y y2", "the condition y, with its arrows into both nets"),
 }
 UNLIT = "#999999"
 
@@ -81,13 +81,14 @@ def machine(lit: tuple[str, ...] = (), condition: bool = False) -> Picture:
     nodes = [node("x", "x"), node("Q", "encoder", ENCODER, box), node("mu", "μ"), node("sigma", "σ")]
     nodes += [node("eps", "ε ~ N(0, I)", PRIOR), node("z", "z = μ + σ ε", more="shape=ellipse")]
     nodes += [node("R", "decoder", DECODER, box), node("pi", "π"), node("x2", "x")]
-    nodes += [node("rec", "log p(x|z)", more=term), node("kl", "KL(q‖p)", more=term)]
+    nodes += [node("rec", "log p(x|z,y)" if condition else "log p(x|z)", more=term), node("kl", "KL(q‖p)", more=term)]
     pairs = "x-Q Q-mu Q-sigma mu-z sigma-z eps-z z-R R-pi"
     edges = [edge(*pair.split("-")) for pair in pairs.split()]
     edges += [edge(*pair.split("-"), "style=dashed") for pair in ["pi-rec", "x2-rec", "mu-kl", "sigma-kl"]]
     if condition:
-        nodes.append(node("y", "y"))
-        edges += [edge("y", "Q"), edge("y", "R", "constraint=false")]
+        nodes += [node("y", "y"), node("y2", "y")]  # twice, as x is, so that no arrow has to cross the picture
+        shade = colour("y")
+        edges += [f'y -> Q [color="{shade}"];', f'y2 -> R [color="{shade}"];', "{rank=same; z; y2; kl}"]
     what = "x goes through the encoder to mu and sigma; with noise epsilon they make z, which the decoder turns into pi"
     what += "; pi and x give the log-likelihood, mu and sigma the KL" + "; y enters both nets" * condition
     shown = f" Lit: {', '.join(PARTS[part][1] for part in lit)}." if lit else ""

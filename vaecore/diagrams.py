@@ -84,7 +84,7 @@ def machine(lit: tuple[str, ...] = (), condition: bool = False) -> Picture:
     nodes += [node("rec", "log p(x|z,y)" if condition else "log p(x|z)", more=term), node("kl", "KL(q‖p)", more=term)]
     pairs = "x-Q Q-mu Q-sigma mu-z sigma-z eps-z z-R R-pi"
     edges = [edge(*pair.split("-")) for pair in pairs.split()]
-    edges += [edge(*pair.split("-"), "style=dashed") for pair in ["pi-rec", "x2-rec", "mu-kl", "sigma-kl"]]
+    edges += [edge(*pair.split("-"), more="style=dashed") for pair in ["pi-rec", "x2-rec", "mu-kl", "sigma-kl"]]
     if condition:
         nodes += [node("y", "y"), node("y2", "y")]  # twice, as x is, so that no arrow has to cross the picture
         shade = colour("y")

@@ -7,7 +7,7 @@ from importlib import metadata
 
 import graphviz
 
-from .figures import DECODER, ENCODER, INK, PRIOR, THEME_COLOURS, Picture
+from .figures import DECODER, ENCODER, INK, PRIOR, THEME_COLOURS, UNLIT, Picture
 
 __all__ = ["DECODER", "ENCODER", "PRIOR", "graph", "machine"]
 
@@ -52,8 +52,6 @@ PARTS = {  # the nodes of the machine that belong to each of its parts, and the 
     "kl": ("kl", "the KL"),
     "condition": ("y y2", "the condition y, with its arrows into both nets"),
 }
-UNLIT = "#999999"
-
 
 def machine(lit: tuple[str, ...] = (), condition: bool = False) -> Picture:
     """The whole VAE in training, from x to the two terms of the ELBO, as a Picture with its own alt text.

@@ -22,12 +22,14 @@ from torch import Tensor
 from .checks import check_classes, check_unit_interval, warn_of_few_greys
 
 ENCODER, DECODER, PRIOR = "#0072b2", "#b84a00", "#666666"  # one meaning per colour, everywhere
+UNLIT = "#767676"  # of a part that is not spoken of; it can still be read
 INK = "#010203"  # stands for the page's text colour; no other thing may have it
 THEME_COLOURS = {
     INK: "currentColor",
     ENCODER: f"var(--vae-encoder, {ENCODER})",
     DECODER: f"var(--vae-decoder, {DECODER})",
     PRIOR: f"var(--vae-prior, {PRIOR})",
+    UNLIT: f"var(--vae-unlit, {UNLIT})",
 }
 OUR_OWN: Any = {
     "svg.fonttype": "none",

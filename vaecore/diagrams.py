@@ -53,6 +53,7 @@ PARTS = {  # the nodes of the machine that belong to each of its parts, and the 
     "condition": ("y y2", "the condition y, with its arrows into both nets"),
 }
 
+
 def machine(lit: tuple[str, ...] = (), condition: bool = False) -> Picture:
     """The whole VAE in training, from x to the two terms of the ELBO, as a Picture with its own alt text.
 

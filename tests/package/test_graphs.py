@@ -133,7 +133,7 @@ def test_the_reading_of_a_graph_is_complete():
 def test_a_machine_lights_the_parts_it_is_asked_for():
     plain, lit = diagrams.machine(), diagrams.machine(("encoder", "condition"), condition=True)
     assert diagrams.UNLIT not in str(plain) and "Lit" not in plain.alt
-    assert f'stroke="{diagrams.UNLIT}"' in str(lit) and "Lit: the encoder" in lit.alt
+    assert f'stroke="var(--vae-unlit, {diagrams.UNLIT})"' in str(lit) and "Lit: the encoder" in lit.alt
     assert ">y<" in str(lit) and ">y<" not in str(plain)
     with pytest.raises(ValueError, match="lit"):
         diagrams.machine(("engine",))

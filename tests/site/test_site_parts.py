@@ -156,3 +156,12 @@ def test_the_bundle_is_complete(site, tmp_path):
         sizes = {info.filename: info.file_size for info in packed.infolist() if not info.is_dir()}
     files = {f"{bundle.NAME}/{p.relative_to(site)}": p.stat().st_size for p in site.rglob("*") if p.is_file()}
     assert sizes == files and [path.name for path in tmp_path.iterdir()] == ["book.zip"]
+
+
+def test_the_cheat_sheet_is_one_sheet_of_paper(browser, site):
+    page = browser.new_page()
+    page.goto((site / "cheat_sheet.html").as_uri())
+    page.evaluate("() => window.MathJax?.startup?.promise")
+    paper = page.pdf(format="A4", margin=dict.fromkeys(("top", "bottom", "left", "right"), "1cm"))
+    page.close()
+    assert len(re.findall(rb"/Type\s*/Page\b", paper)) == 1

@@ -1,4 +1,4 @@
-"""The equations of "Where this leads", each against something that knows nothing of it: sums, integrals, torch."""
+"""The equations of "Where this leads" and "When it does not learn", against sums, integrals and torch."""
 
 import math
 
@@ -56,3 +56,33 @@ def test_diffusion_step():
     ours = ((mu - m) ** 2).sum() / (2 * 0.3**2)
     theirs = kl_divergence(Independent(Normal(mu, 0.3), 1), Independent(Normal(m, 0.3), 1))
     assert torch.isclose(ours, theirs)
+
+
+def test_kl_warm_up():
+    """Minus the loss is best at beta log of the mean of p(x|z)^(1/beta): above log p(x) before step T, then equal."""
+    z = torch.linspace(-8, 8, 4001, dtype=torch.float64)
+    prior, likelihood = Normal(0.0, 1.0), Normal(1.5 * z, 0.7).log_prob(torch.tensor(2.0, dtype=torch.float64))
+    evidence = Normal(0.0, math.sqrt(1.5**2 + 0.7**2)).log_prob(torch.tensor(2.0)).item()
+    for t in (1, 5, 10, 20):
+        beta = min(1, t / 10)
+        precision = 1 + 1.5**2 / (0.7**2 * beta)
+        q = Normal(1.5 * 2 / (0.7**2 * beta) / precision, precision**-0.5)  # proportional to p(z) p(x|z)^(1/beta)
+        density = q.log_prob(z).exp()
+        minus_loss = torch.trapezoid(density * likelihood, z) - beta * kl_divergence(q, prior)
+        best = beta * torch.trapezoid((prior.log_prob(z) + likelihood / beta).exp(), z).log()
+        assert torch.isclose(minus_loss, best, atol=1e-6)
+        assert minus_loss > evidence + 0.05 if t < 10 else math.isclose(minus_loss, evidence, abs_tol=1e-5)
+
+
+def test_free_bits():
+    """No latent below its allowance has a gradient from the KL; minus the loss lies between the ELBO and d_z lambda."""
+    torch.manual_seed(0)
+    mu = (torch.randn(100, 6) * torch.tensor([0.0, 0.1, 0.3, 1.0, 2.0, 3.0])).requires_grad_()
+    kl = kl_divergence(Normal(mu, 1.0), Normal(0.0, 1.0)).mean(0)  # mu^2 / 2, on average
+    allowance = 0.5
+    price = kl.clamp(min=allowance).sum()
+    (gradient,) = torch.autograd.grad(price, mu)
+    free = (mu**2 / 2).mean(0) < allowance
+    assert 0 < free.sum() < 6
+    assert (gradient[:, free] == 0).all() and torch.allclose(gradient[:, ~free], mu[:, ~free] / 100)
+    assert kl.sum() < price < kl.sum() + 6 * allowance

@@ -23,20 +23,20 @@
   root.classList.toggle("vae-quotes", quotes);
 
   // Boxes that scroll get a tab stop, and a faded edge while there is more to the right. The theme forgets those that
-  // open later, and those of figures.
+  // open later, and those of figures; formulas have their stop from MathJax.
   const fade = box => box.classList.toggle("vae-more", box.scrollLeft + box.clientWidth < box.scrollWidth - 2);
   const sizes = new ResizeObserver(boxes => {
     for (const { target } of boxes) {
-      target.tabIndex = target.scrollWidth > target.clientWidth ? 0 : -1;
+      if (target.localName !== "mjx-container") target.tabIndex = target.scrollWidth > target.clientWidth ? 0 : -1;
       fade(target);
     }
   });
-  addEventListener("DOMContentLoaded", () => {
-    for (const box of document.querySelectorAll("pre, .output")) {
-      sizes.observe(box);
-      box.addEventListener("scroll", () => fade(box), { passive: true });
-    }
+  const watch = selector => document.querySelectorAll(selector).forEach(box => {
+    sizes.observe(box);
+    box.addEventListener("scroll", () => fade(box), { passive: true });
   });
+  addEventListener("DOMContentLoaded", () => watch("pre, .output"));
+  addEventListener("load", () => window.MathJax?.startup?.promise?.then(() => watch("mjx-container[display=true]")));
 
   // One button for all that is folded in the page: cells, solutions, boxes.
   addEventListener("DOMContentLoaded", () => {

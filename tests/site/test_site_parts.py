@@ -130,7 +130,8 @@ def test_one_button_opens_all_that_is_folded_and_closes_it(browser, address):
 def test_a_box_with_more_to_the_right_fades_until_one_is_there(browser, served):
     page = browser.new_page(viewport={"width": NARROW, "height": 900})
     page.goto(f"{served}04_m1.html")
-    expect(page.locator("pre.vae-more").first).to_have_css("mask-image", re.compile("gradient"))
+    for kind in ("pre", "mjx-container"):
+        expect(page.locator(f"{kind}.vae-more").first).to_have_css("mask-image", re.compile("gradient"))
     box = page.locator("pre.vae-more").first.element_handle()
     box.evaluate("e => e.scrollTo({ left: 1e4, behavior: 'instant' })")
     page.wait_for_function("e => !e.matches('.vae-more')", arg=box)

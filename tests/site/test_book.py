@@ -32,9 +32,9 @@ def test_toc_and_files_agree():
 
 @pytest.mark.parametrize("page", PAGES)
 def test_pages_keep_the_rules(page):
-    """Short cells; no typed measurement; every equation tested or excused."""
+    """Short cells and lines; no typed measurement; every equation tested or excused."""
     text = PAGES[page]
-    assert ms.long_cells(text) == ms.measured_numbers(text) == []
+    assert ms.long_cells(text) == ms.long_lines(text) == ms.measured_numbers(text) == []
     assert ms.equation_faults(text, names_of_tests()) == []
     if page in CHAPTERS:
         assert ms.furniture_faults(text) == ms.exercise_faults(text) == []

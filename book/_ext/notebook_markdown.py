@@ -120,7 +120,7 @@ class Markdown:
         return say(node) if say else "" if kind in NOTHING else self.unknown(node)
 
     def block_paragraph(self, node):
-        if "chapter-facts" in node["classes"]:
+        if {"chapter-facts", "vae-buttons"} & {*node["classes"]}:
             return ""
         return AT_THE_START.sub(lambda m: f"{m[1]}\\{m[2]}" if m[1] else f"\\{m[3]}", self.inline(node))
 

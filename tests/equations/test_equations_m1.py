@@ -1,4 +1,4 @@
-"""The equations of the index and of chapter 4, against torch.distributions, enumeration and quadrature."""
+"""The equations of the index and of chapters 4 and 5, against torch.distributions, enumeration and quadrature."""
 
 import itertools
 import math

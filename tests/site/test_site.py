@@ -9,7 +9,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from site_pages import CONTRAST, NARROW, PAGES, TEXTS, UNFOLD, WIDE, set_theme, visit
 
-FEW = ("02_kl", "04_m1", "references")  # pages on which what takes long is tried at every change
+FEW = ("02_kl", "05_look_inside", "references")  # pages on which what takes long is tried at every change
 LAPTOP = {"width": 1280, "height": 800}
 PAPER = 718  # of a sheet of A4 between its margins, in CSS pixels
 BOXLESS = "boxes => boxes.map(e => getComputedStyle(e).{}).filter(c => !['rgba(0, 0, 0, 0)', 'none'].includes(c))"

@@ -59,11 +59,11 @@ def test_pages_are_small_and_each_has_its_own_title_and_description(site):
 
 
 def test_weights_are_fetched_once(browser, served):
-    """By content: chapter 4 shows one net in several explorers, and the index shows it as well."""
+    """By content: chapter 5 shows one net in several explorers, and the index shows it as well."""
     page = browser.new_page()
     asked = []
     page.on("request", lambda request: asked.append(request.url))
-    page.goto(f"{served}04_m1.html")
+    page.goto(f"{served}05_look_inside.html")
     for box in page.locator(".vae-explorer").all():
         box.scroll_into_view_if_needed()
     page.wait_for_function("[...document.querySelectorAll('.vae-explorer')].every(e => e.matches('.vae-alive'))")

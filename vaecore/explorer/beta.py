@@ -1,4 +1,4 @@
-"""One knob, beta: what a dearer KL does to the plane of latents, to the pictures and to the two terms of the ELBO."""
+"""One knob, beta: what a costlier KL does to the plane of latents, to the pictures and to the two terms of the ELBO."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -35,7 +35,7 @@
     sizes.observe(box);
     box.addEventListener("scroll", () => fade(box), { passive: true });
   });
-  addEventListener("DOMContentLoaded", () => watch("pre, .output"));
+  addEventListener("DOMContentLoaded", () => watch("pre, .output, .pst-scrollable-table-container"));
   addEventListener("load", () => window.MathJax?.startup?.promise?.then(() => watch("mjx-container[display=true]")));
 
   // One button for all that is folded in the page: cells, solutions, boxes.

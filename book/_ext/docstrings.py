@@ -8,6 +8,7 @@ MARKUP = re.compile(r"(?P<code>`[^`]+`)|\bEq\. (?P<label>[a-z][a-z0-9-]*)|\barXi
 SPECIAL = re.compile(r"([\\*|_])")  # what Sphinx would take for a mark
 PARAMETERS = re.compile(r'<dl>\s*((?:<dd><em class="sig-param">.*?</dd>\s*)+)</dl>', re.DOTALL)
 PLACE = re.compile(r"~(?:\w+\.)+")  # where a type comes from; the name is enough
+FUNCTION = re.compile(r"<function ([\w.]+)>")  # a default, which Sphinx could not parse
 
 
 def as_rest(text):
@@ -33,7 +34,7 @@ def read_signature(app, what, name, obj, options, signature, returns):
     if what == "class" and "*args" in (signature or ""):  # a widget's __new__ takes anything; its __init__ is meant
         own = inspect.signature(obj.__init__, bound_method=True)
         signature = inspect.stringify_signature(own, show_return_annotation=False, unqualified_typehints=True)
-    return PLACE.sub("", signature or ""), returns
+    return FUNCTION.sub(r"\1", PLACE.sub("", signature or "")), returns
 
 
 def plain_parameters(found):

@@ -201,7 +201,7 @@ def start_up(rounds: int) -> dict:
     return dict(import_torch=round(torch_alone, 2), import_vaecore_over_torch=round(on_top, 3))
 
 
-def quality(digits: data.Digits) -> dict:
+def quality(digits: data.Pictures) -> dict:
     """Test ELBO, one sample, pixels drawn, and the seconds of training up to it, without the testing."""
     result = {}
     with seeded(0, digits.x_test.device):

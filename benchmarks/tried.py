@@ -38,7 +38,7 @@ def trial(change: str, draw: int) -> Experiment:
     return replace(ROW, epochs=PASSES, **CHANGES[change]).at(100, draw)
 
 
-def make(change: str, draw: int, digits: data.Digits) -> None:
+def make(change: str, draw: int, digits: data.Pictures) -> None:
     experiment = runs.on(trial(change, draw), digits)
     path = records.RESULTS / f"tried-{draw}-{experiment.key()}.json"
     if path.exists():

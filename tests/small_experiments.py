@@ -8,7 +8,7 @@ from vaecore import data, records
 from vaecore.experiments import EXPERIMENTS
 
 
-def make_small(patch, folder, digits) -> data.Digits:
+def make_small(patch, folder, digits) -> data.Pictures:
     few = dict(x_train=digits.x_train[:600], y_train=digits.y_train[:600], origin="")
     few = dataclasses.replace(digits, **few, x_test=digits.x_test[:40], y_test=digits.y_test[:40])
     patch.setattr(data, "SIZES", (600, 40))

@@ -15,6 +15,7 @@ from safetensors import safe_open
 
 CARRIED = (".py", ".js", ".css", ".json")
 LEFT_OUT = {"digits", "weights", ".ipynb_checkpoints"}
+PACKAGES = {"skimage": "scikit-image"}  # of those whose name to import is another
 
 
 def cards(weights):
@@ -36,7 +37,7 @@ def pins(lock):
 def imports(root, code):
     """Return the names of those packages that the code imports and the book brings, but vaecore does not need."""
     book = tomllib.loads((root / "pyproject.toml").read_text())["project"]["optional-dependencies"]["book"]
-    imported = set(re.findall(r"(?m)^\s*(?:import|from) (\w+)", code))
+    imported = {PACKAGES.get(name, name) for name in re.findall(r"(?m)^\s*(?:import|from) (\w+)", code)}
     return sorted(imported & {re.match(r"[\w-]+", line).group() for line in book})
 
 

@@ -98,11 +98,20 @@ def read(path: str | Path) -> tuple[dict[str, Tensor], dict]:
     return tensors, json.loads(metadata["card"])
 
 
-def load(path: str | Path, device: torch.device | str = "cpu") -> tuple[nn.Module, dict]:
-    """The model of a checkpoint, in torch's default type on the device, and its card."""
+def load(path: str | Path, device: torch.device | str = "cpu", into: nn.Module | None = None) -> tuple[nn.Module, dict]:
+    """The model of a checkpoint, in torch's default type on the device, and its card.
+
+    The weights of a VAE whose nets were handed in, or of a class of your own, are copied `into` a model made likewise.
+    """
     tensors, card = read(path)
+    if into is not None:
+        load_weights(into, tensors, path)
+        return into.to(device), card
+    if "encoder" in card.get("config", {}) or "decoder" in card.get("config", {}):
+        raise ValueError(f"{path} holds a VAE whose nets were handed in: give load one made likewise, into=.")
     if card.get("model") not in MODELS:
-        raise ValueError(f"{path} holds a {card.get('model')!r}; known models: {', '.join(MODELS)}.")
+        known = f"known models: {', '.join(MODELS)}; for another give load one made likewise, into="
+        raise ValueError(f"{path} holds a {card.get('model')!r}; {known}.")
     try:
         with seeded(0, device), torch.device(device):  # the caller's random numbers go on as if nothing was drawn
             model = MODELS[card["model"]](**card["config"])

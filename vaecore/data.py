@@ -78,10 +78,11 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Digits:
+class Pictures:
     """Images, uint8 from 0 to 255, and their classes (N,), int64, to train and to test on; all on one device.
 
-    `origin` says where they are from, if that matters. Raises ValueError if no pixel is above 127: not a range to 255.
+    `shape` is (H, W) or, in colour, (3, H, W); `classes` are their names, if they have any. `origin` says where they
+    are from, if that matters. Raises ValueError if no pixel is above 127: not a range to 255.
     """
 
     name: str
@@ -89,8 +90,9 @@ class Digits:
     y_train: Shaped[Tensor, "N *_"]
     x_test: UInt8[Tensor, "M D"]
     y_test: Shaped[Tensor, "M *_"]
-    shape: tuple[int, int] = SHAPE
+    shape: tuple[int, ...] = SHAPE
     origin: str = ""
+    classes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for part in ("train", "test"):
@@ -115,10 +117,11 @@ class Digits:
         return f"{self.name}: {len(self.x_train):,} training and {len(self.x_test):,} test {kind}{self.origin}"
 
     def __repr__(self) -> str:
-        return f"{self.describe()}, on {self.x_train.device}"
+        first, *notes = self.describe().splitlines()
+        return "\n".join([f"{first}, on {self.x_train.device}", *notes])
 
 
-def mnist(name: str = "MNIST", root: str | Path | None = None, device: str | torch.device = "cpu") -> Digits:
+def mnist(name: str = "MNIST", root: str | Path | None = None, device: str | torch.device = "cpu") -> Pictures:
     """MNIST, "FashionMNIST" or "KMNIST" on `device`, found as this module's docstring says.
 
     MNIST's files are checked against known SHA-256 sums at every load, those of the other two against MD5 sums when
@@ -153,7 +156,7 @@ def mnist(name: str = "MNIST", root: str | Path | None = None, device: str | tor
     return _load(folder, name, device, "move it away and run again, to have it downloaded")
 
 
-def fingerprint(digits: Digits) -> str:
+def fingerprint(digits: Pictures) -> str:
     """Sixteen hexadecimal figures that change with any byte of the images or labels."""
     total = hashlib.sha256()
     for tensor in (digits.x_train, digits.y_train, digits.x_test, digits.y_test):
@@ -180,7 +183,7 @@ def batches(batch_size: int, *tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
         yield tuple(tensor.index_select(0, rows) for tensor in tensors)
 
 
-def _load(folder: Path, name: str, device: str | torch.device, remedy: str) -> Digits:
+def _load(folder: Path, name: str, device: str | torch.device, remedy: str) -> Pictures:
     """The four files of `folder`, checked; an error names the file, what is wrong with it, and the `remedy`."""
     arrays: list[np.ndarray] = []
     known = [SHA256, BUNDLED_SHA256]
@@ -206,7 +209,7 @@ def _load(folder: Path, name: str, device: str | torch.device, remedy: str) -> D
             raise ValueError(f"{path} {error}; {remedy}") from None
     x_train, y_train, x_test, y_test = (torch.from_numpy(array).to(device) for array in arrays)
     origin = " of the 10,000 bundled with vaecore" if known == [BUNDLED_SHA256] else ""
-    return Digits(name, x_train, y_train.long(), x_test, y_test.long(), origin=origin)
+    return Pictures(name, x_train, y_train.long(), x_test, y_test.long(), origin=origin)
 
 
 def _download(name: str, folder: Path) -> None:

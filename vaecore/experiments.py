@@ -66,9 +66,12 @@ class Experiment:
         return first.at(self.labels, self.draw) if first.is_labelled and first.labels is None else first
 
     def settings(self) -> dict:
-        """All that is used, as JSON has it, with the sizes that the model's class has by default."""
+        """All that is used, as JSON has it, with the sizes that the model's class has by default.
+
+        Not with those arguments that can only be named: no experiment here has them.
+        """
         parameters = inspect.signature(CLASSES[self.model]).parameters.values()
-        defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
+        defaults = {p.name: p.default for p in parameters if p.default is not p.empty and p.kind is not p.KEYWORD_ONLY}
         if self.model == "M1M2":
             del defaults["d_x"]  # the number of active latents
         whole = json.loads(json.dumps(asdict(self) | dict(sizes=defaults | self.sizes)))

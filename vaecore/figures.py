@@ -138,9 +138,9 @@ def picture(figure: Figure, alt: str) -> Picture:
 
 
 def digit_grid(
-    images: Shaped[Tensor, "N D"], n_columns: int, alt: str, shape: tuple[int, int] = (28, 28), size: float = 0.45
+    images: Shaped[Tensor, "N D"], n_columns: int, alt: str, shape: tuple[int, ...] = (28, 28), size: float = 0.45
 ) -> Picture:
-    """Images in [0, 1] or uint8, row by row in n_columns columns; `size` is inches a digit."""
+    """Images in [0, 1] or uint8, row by row in n_columns columns; `size` is inches an image, (H, W) or (3, H, W)."""
     figure = Figure(figsize=(size * n_columns, size * -(-len(images) // n_columns)))
     ax = figure.add_axes((0, 0, 1, 1))
     show_digits(ax, images, n_columns, shape)
@@ -148,15 +148,16 @@ def digit_grid(
 
 
 def show_digits(
-    ax: Axes, images: Shaped[Tensor, "N D"], n_columns: int, shape: tuple[int, int] = (28, 28), extent=None
+    ax: Axes, images: Shaped[Tensor, "N D"], n_columns: int, shape: tuple[int, ...] = (28, 28), extent=None
 ) -> None:
-    """Draw images in [0, 1] or uint8 into the axes, row by row, white paper and dark ink."""
-    pixels = _drawable(images).numpy().reshape(len(images), *shape)
-    blank = np.zeros((-len(pixels) % n_columns, *shape), dtype=pixels.dtype)
-    pixels = np.concatenate([pixels, blank])
-    rows = pixels.reshape(-1, n_columns, *shape).swapaxes(1, 2)
+    """Draw images in [0, 1] or uint8 into the axes, row by row: grey ones as dark ink on white paper."""
+    *colours, height, width = shape
+    pixels = _drawable(images).numpy().reshape(len(images), *(colours or [1]), height, width)
+    blank = np.full((-len(pixels) % n_columns, *pixels.shape[1:]), bool(colours), dtype=pixels.dtype)
+    rows = np.concatenate([pixels, blank]).reshape(-1, n_columns, *pixels.shape[1:])
+    rows = rows.transpose(0, 3, 1, 4, 2).reshape(-1, n_columns * width, pixels.shape[1])  # colours last
     ax.imshow(
-        rows.reshape(-1, n_columns * shape[1]),
+        rows.squeeze(-1) if not colours else rows,
         cmap="gray_r",
         vmin=0,
         vmax=1,

@@ -25,7 +25,15 @@ def read(path: Path, item: tuple[int, ...]) -> tuple[np.ndarray, bytes]:
     Raises ValueError, without the path, for a damaged file.
     """
     contents = _unpack(path.read_bytes())
-    return _parse(contents, item), contents
+    array = _parse(contents, 1 + len(item), item)
+    if not item and (array > 9).any():
+        raise ValueError(f"holds the label {array.max()}, not only 0 to 9")
+    return array.reshape(len(array), math.prod(item)) if item else array, contents
+
+
+def read_any(path: Path, n_dims: int) -> np.ndarray:
+    """The images (N, H, W), n_dims=3, or labels (N,), n_dims=1, of any size; errors as those of `read`."""
+    return _parse(_unpack(path.read_bytes()), n_dims, None)
 
 
 def _unpack(contents: bytes) -> bytes:
@@ -38,19 +46,16 @@ def _unpack(contents: bytes) -> bytes:
         raise ValueError(f"is a damaged gzip file ({str(error).rstrip('.')})") from None
 
 
-def _parse(contents: bytes, item: tuple[int, ...]) -> np.ndarray:
-    """The images (N, 784) or labels (N,) of an idx file, whose entries should have the shape `item`."""
-    n_dims = 1 + len(item)
+def _parse(contents: bytes, n_dims: int, item: tuple[int, ...] | None) -> np.ndarray:
+    """The array of an idx file, (N, ...), whose entries should have the shape `item`, if it is given."""
     n_header = 4 + 4 * n_dims
     if contents[:4] != bytes((0, 0, 8, n_dims)) or len(contents) < n_header:
-        raise ValueError(f"is no idx file of {'images' if item else 'labels'} (it begins with {contents[:8]!r})")
+        raise ValueError(f"is no idx file of {'images' if n_dims > 1 else 'labels'} (it begins with {contents[:8]!r})")
     n, *shape = struct.unpack_from(f">{n_dims}I", contents, 4)
-    if tuple(shape) != item:
+    if item is not None and tuple(shape) != item:
         raise ValueError(f"holds images of {shape[0]} x {shape[1]} pixels, not {item[0]} x {item[1]}")
-    n_bytes = n_header + n * math.prod(item)
+    n_bytes = n_header + n * math.prod(shape)
     if len(contents) != n_bytes:
         raise ValueError(f"has {len(contents):,} bytes where its header promises {n_bytes:,}")
-    array = np.frombuffer(contents, np.uint8, offset=n_header).copy()  # torch wants memory that it may write to
-    if not item and (array > 9).any():
-        raise ValueError(f"holds the label {array.max()}, not only 0 to 9")
-    return array.reshape(n, math.prod(item)) if item else array
+    # a copy, since torch wants memory that it may write to
+    return np.frombuffer(contents, np.uint8, offset=n_header).reshape(n, *shape).copy()

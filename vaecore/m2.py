@@ -11,9 +11,7 @@ from torch import Tensor, nn
 
 from .checks import check_classes, check_unit_interval
 from .distributions import Bernoulli, Gaussian, at_least_float32
-from .vae import VAE, mlp
-
-LIKELIHOODS = ("bernoulli", "gaussian")
+from .vae import LIKELIHOODS, VAE, mlp
 
 
 class LabelledMLP(nn.Module):
@@ -161,7 +159,7 @@ class M1M2(nn.Module):
         posterior = self.m1.encode(x)
         return Gaussian(posterior.mu[..., self.active], posterior.log_var[..., self.active])
 
-    def decode(self, z1: Float[Tensor, "*B A"]) -> Bernoulli:
+    def decode(self, z1: Float[Tensor, "*B A"]) -> Bernoulli | Gaussian:
         """p(x|z1) for active latents; the others, which m1 does not use, are 0."""
         latents = z1.new_zeros(*z1.shape[:-1], self.m1.d_z)
         latents[..., self.active] = z1
@@ -171,7 +169,7 @@ class M1M2(nn.Module):
         """The most probable class under q(y|z1), at the mean of z1."""
         return self.m2.classify(self.features(x).mean)
 
-    def generate(self, n: int, y: Int64[Tensor, "n"] | None = None) -> Bernoulli:
+    def generate(self, n: int, y: Int64[Tensor, "n"] | None = None) -> Bernoulli | Gaussian:
         """p(x|z1) for n draws of z1 from p(z1|y,z2), over (n, D), of classes y or, without y, drawn classes."""
         p_z1: Any = self.m2.generate(n, y)  # a Gaussian
         return self.decode(p_z1.rsample())

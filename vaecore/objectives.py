@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from . import evaluate, losses
 from .checkpoints import unwrap
-from .data import Digits, binarize
+from .data import Pictures, binarize
 from .distributions import Gaussian
 from .experiments import CLASSES, Experiment
 from .m2 import M1M2, M2
@@ -35,7 +35,7 @@ WITHOUT_LABELS = {
 }
 
 
-def build(experiment: Experiment, digits: Digits, first: nn.Module | None) -> nn.Module:
+def build(experiment: Experiment, digits: Pictures, first: nn.Module | None) -> nn.Module:
     """The untrained model, or one that starts from the weights of `first`, the model of experiment.start().
 
     An M1+M2 takes over its M1, any other model all weights.
@@ -50,7 +50,7 @@ def build(experiment: Experiment, digits: Digits, first: nn.Module | None) -> nn
     return model
 
 
-def _stack(experiment: Experiment, digits: Digits, first: nn.Module | None) -> M1M2:
+def _stack(experiment: Experiment, digits: Pictures, first: nn.Module | None) -> M1M2:
     if isinstance(first, M1M2):
         m1, active = first.m1, torch.zeros(first.m1.d_z, dtype=torch.bool)
         active[first.active.cpu()] = True
@@ -61,7 +61,7 @@ def _stack(experiment: Experiment, digits: Digits, first: nn.Module | None) -> M
     return M1M2(m1, M2(d_x=int(active.sum()), **experiment.sizes), active)
 
 
-def start_at_mean_image(model: Any, digits: Digits) -> None:
+def start_at_mean_image(model: Any, digits: Pictures) -> None:
     """Set the decoder's last bias so that it begins, up to the noise of its weights, with the mean image."""
     mean = (digits.x_train.float().mean(0).cpu() / 255).clamp(0.001, 0.999)
     with torch.no_grad():
@@ -74,7 +74,7 @@ def m2_input(model: M2 | M1M2, images: UInt8[Tensor, "B D"]) -> Float[Tensor, "B
     return model.features(bits).rsample() if isinstance(model, M1M2) else bits
 
 
-def objective(experiment: Experiment, model: Any, digits: Digits) -> Objective:
+def objective(experiment: Experiment, model: Any, digits: Pictures) -> Objective:
     """The loss of a batch, and the tensors that batches are taken from."""
     given, labels = experiment.given, experiment.labels or 0
     if experiment.objective == "classifier":
@@ -103,7 +103,7 @@ def objective(experiment: Experiment, model: Any, digits: Digits) -> Objective:
 
 def _semi_supervised(
     model: nn.Module,
-    digits: Digits,
+    digits: Pictures,
     n_labelled: int,
     draw: int,
     *,
@@ -143,7 +143,7 @@ def _semi_supervised(
 
 
 def fit_semi_supervised(
-    model: nn.Module, digits: Digits, n_labelled: int, draw: int, alpha: float = 0.1, **settings
+    model: nn.Module, digits: Pictures, n_labelled: int, draw: int, alpha: float = 0.1, **settings
 ) -> History:
     """Train an M2 on the training images' bits, or the M2 of an M1+M2 on its features, with n_labelled labels.
 
@@ -164,7 +164,7 @@ def trained_part(model: Any) -> Any:
     return model.m2 if isinstance(model, M1M2) else model
 
 
-def _inputs(model: M2 | M1M2, digits: Digits, grey: bool) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+def _inputs(model: M2 | M1M2, digits: Pictures, grey: bool) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
     """A row for each training image, and what makes inputs of M2 from rows: bits, grey pictures or features."""
     if not grey:
         return digits.x_train, partial(m2_input, model)

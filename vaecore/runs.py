@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from . import checkpoints, data, evaluate, processes, records
-from .data import Digits, binarize
+from .data import Pictures, binarize
 from .devices import pick_device
 from .download import cache_folder, fetch
 from .experiments import EXPERIMENTS, OF_THE_BOOK, Experiment
@@ -34,7 +34,7 @@ CARDS = WEIGHTS / "cards.json"  # only in a notebook's copy of vaecore: what is 
 log = logging.getLogger(__name__)
 
 
-def train(experiment: Experiment, digits: Digits) -> nn.Module:
+def train(experiment: Experiment, digits: Pictures) -> nn.Module:
     """Train the experiment's model, or go on where a run with the same key stopped; first the one it starts from.
 
     Return the model, on the device of the digits. Checkpoints are kept in `cache_folder("runs")`, under the key.
@@ -62,7 +62,7 @@ def checkpoint_of(experiment: Experiment) -> Path:
     return cache_folder("runs", f"{experiment.stem()}.safetensors")
 
 
-def on(experiment: Experiment, digits: Digits) -> Experiment:
+def on(experiment: Experiment, digits: Pictures) -> Experiment:
     """The experiment as it is run on these digits; on other data than the whole of MNIST it has another key."""
     known = data.fingerprint(digits)
     if digits.is_full and known in data.MNIST_ITSELF:
@@ -73,7 +73,7 @@ def on(experiment: Experiment, digits: Digits) -> Experiment:
     return replace(experiment, data=known, labels=labels)
 
 
-def weights_of(experiment: Experiment, digits: Digits) -> nn.Module:
+def weights_of(experiment: Experiment, digits: Pictures) -> nn.Module:
     """The experiment's model: from the bundled weights, from the address in $VAECORE_WEIGHTS, or else trained."""
     bundled = replace(experiment, data="MNIST")
     path, device = WEIGHTS / f"{bundled.stem()}.safetensors", digits.x_train.device
@@ -109,7 +109,7 @@ def has_weights(experiment: Experiment) -> bool:
     return False
 
 
-def pretrained(name: str, digits: Digits) -> nn.Module:
+def pretrained(name: str, digits: Pictures) -> nn.Module:
     """The model whose weights are bundled, on the device of the digits; trained on the digits if they are not here.
 
     The bundled weights are for MNIST itself, the whole set or the bundled digits. On any other digits, also on a part
@@ -128,7 +128,7 @@ def card(name: str) -> dict:
     return json.loads(CARDS.read_text(encoding="utf-8")).get(stem, {}) if CARDS.exists() else {}
 
 
-def drawn_test_bits(digits: Digits) -> Tensor:
+def drawn_test_bits(digits: Pictures) -> Tensor:
     """The bits of the test images, drawn once."""
     with seeded(0, digits.x_test.device):
         return binarize(digits.x_test)
@@ -145,7 +145,7 @@ def loss_without_labels(experiment: Experiment, model: nn.Module, images: Tensor
         return WITHOUT_LABELS[experiment.objective](model, *inputs).item()
 
 
-def _log_evidence_given_column(experiment: Experiment, model: nn.Module, digits: Digits) -> float:
+def _log_evidence_given_column(experiment: Experiment, model: nn.Module, digits: Pictures) -> float:
     """-log p(x|y) of the bits of the other columns, given the middle one's: exact for a regressor, else by draws."""
     with seeded(0, digits.x_test.device):
         x, y = split_bits(digits.x_test, experiment.given or "")
@@ -155,7 +155,7 @@ def _log_evidence_given_column(experiment: Experiment, model: nn.Module, digits:
     return -evaluate.log_evidence(model, x, y, n_samples=500).mean().item()
 
 
-def _error(model: nn.Module, x: Tensor, digits: Digits) -> float:
+def _error(model: nn.Module, x: Tensor, digits: Pictures) -> float:
     return 100 * evaluate.classification_error(model, x, digits.y_test)
 
 

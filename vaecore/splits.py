@@ -8,7 +8,7 @@ from jaxtyping import Float, Int64, Shaped, UInt8
 from torch import Tensor
 
 from .checks import check_classes
-from .data import SHAPE, Digits, binarize
+from .data import SHAPE, Pictures, binarize
 
 
 def pixel_split(name: str, shape: tuple[int, int] = SHAPE) -> tuple[Int64[Tensor, "Y"], Int64[Tensor, "D"]]:
@@ -67,7 +67,7 @@ def draw_rows(n: int, n_rows: int, device: torch.device) -> Int64[Tensor, "n"]:
     return torch.rand(n_rows, device=device).topk(min(n, n_rows)).indices
 
 
-def hold_out(digits: Digits, n: int = 10_000) -> Digits:
+def hold_out(digits: Pictures, n: int = 10_000) -> Pictures:
     """The same data with the last n training images as the test set: choices are made on these."""
     n = int(n)  # numpy's uint8 would wrap around in -n
     if not 0 < n < len(digits.x_train):

@@ -1,7 +1,9 @@
 """The variational autoencoder: M1 when it is given x alone, a conditional VAE when it is given y as well."""
 
+import math
 from itertools import pairwise
 from operator import index
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -11,6 +13,7 @@ from torch import Tensor, nn
 from .checks import check_classes, check_no_bytes, check_unit_interval
 from .distributions import Bernoulli, Gaussian
 
+LIKELIHOODS = ("bernoulli", "gaussian")
 ACTIVATIONS = {"relu": nn.ReLU, "softplus": nn.Softplus, "tanh": nn.Tanh}
 
 
@@ -25,14 +28,27 @@ def mlp(d_in: int, hidden: tuple[int, ...] | list[int], d_out: int, activation: 
     return nn.Sequential(*layers, nn.Linear(sizes[-1], d_out))
 
 
+def _rows(net: nn.Module, name: str, inputs: Float[Tensor, "*B I"], width: int) -> Float[Tensor, "*B O"]:
+    """The net's outputs. It gets rows, (N, I): convolutions take no further axes."""
+    out = net(inputs.reshape(-1, inputs.shape[-1]))
+    if out.shape != (n := math.prod(inputs.shape[:-1]), width):
+        raise ValueError(
+            f"{name} must return ({n}, {width}) for {n} rows of {inputs.shape[-1]}; got {tuple(out.shape)}."
+        )
+    return out.reshape(*inputs.shape[:-1], width)
+
+
 class VAE(nn.Module):
-    """p(z) = N(0, I), p(x|z) Bernoulli, q(z|x) diagonal Gaussian, both nets MLPs. arXiv:1406.5298, secs. 2, 3.1.
+    """p(z) = N(0, I), q(z|x) diagonal Gaussian, p(x|z) Bernoulli or Gaussian. arXiv:1406.5298, secs. 2, 3.1.
 
-    d_x pixels, d_z latents, `hidden` units from the image inwards (the decoder has them reversed).
-    With d_y > 0 both nets also see a condition y: class numbers (B,) int64, or rows of d_y numbers, (B, d_y).
+    d_x pixels, d_z latents. With `likelihood` "gaussian" the decoder gives means, and all pixels share one learned
+    variance, exp(log_var). With d_y > 0 both nets also see a condition y: class numbers (B,) int64, or rows of d_y
+    numbers, (B, d_y).
+
+    The nets are MLPs of `hidden` units, from the image inwards (the decoder has them reversed), unless you hand in
+    others: an `encoder` from (B, d_x + d_y) to (B, 2 d_z), mu beside log sigma^2, and a `decoder` from (B, d_z + d_y)
+    to (B, d_x), logits or means.
     """
-
-    likelihood = "bernoulli"
 
     def __init__(
         self,
@@ -41,22 +57,36 @@ class VAE(nn.Module):
         hidden: tuple[int, ...] | list[int] = (500, 500),
         d_y: int = 0,
         activation: str = "tanh",
+        *,
+        likelihood: str = "bernoulli",
+        encoder: nn.Module | None = None,
+        decoder: nn.Module | None = None,
     ) -> None:
         super().__init__()
+        if likelihood not in LIKELIHOODS:
+            raise ValueError(f"likelihood must be one of {', '.join(LIKELIHOODS)}; got {likelihood!r}.")
         d_x, d_z, d_y, hidden = index(d_x), index(d_z), index(d_y), [index(units) for units in hidden]
-        self.d_x, self.d_z, self.d_y = d_x, d_z, d_y
-        self.config = dict(d_x=d_x, d_z=d_z, hidden=hidden, d_y=d_y, activation=activation)
-        self.encoder = mlp(d_x + d_y, hidden, 2 * d_z, activation)
-        self.decoder = mlp(d_z + d_y, hidden[::-1], d_x, activation)
+        self.d_x, self.d_z, self.d_y, self.likelihood = d_x, d_z, d_y, likelihood
+        self.config: dict[str, Any] = dict(d_x=d_x, d_z=d_z, hidden=hidden, d_y=d_y, activation=activation)
+        handed = dict(encoder=encoder, decoder=decoder)
+        self.config |= {name: str(net) for name, net in handed.items() if net is not None}
+        self.encoder = encoder or mlp(d_x + d_y, hidden, 2 * d_z, activation)
+        self.decoder = decoder or mlp(d_z + d_y, hidden[::-1], d_x, activation)
+        if likelihood == "gaussian":
+            self.config["likelihood"] = likelihood
+            self.log_var = nn.Parameter(torch.zeros(()))
 
     def encode(self, x: Float[Tensor, "*B D"], y: Shaped[Tensor, "..."] | None = None) -> Gaussian:
-        """q(z|x), or q(z|x,y): a Gaussian over (*B, Z), for images x in [0, 1]."""
-        check_unit_interval(x)
-        return Gaussian(*self.encoder(self._join(x, y)).chunk(2, dim=-1))
+        """q(z|x), or q(z|x,y): a Gaussian over (*B, Z). Images x of a Bernoulli decoder must lie in [0, 1]."""
+        if self.likelihood == "bernoulli":
+            check_unit_interval(x)
+        out = _rows(self.encoder, "encoder", self._join(x, y), 2 * self.d_z)
+        return Gaussian(*out.chunk(2, dim=-1))
 
-    def decode(self, z: Float[Tensor, "*B Z"], y: Shaped[Tensor, "..."] | None = None) -> Bernoulli:
-        """p(x|z), or p(x|z,y): a Bernoulli over (*B, D)."""
-        return Bernoulli(self.decoder(self._join(z, y)))
+    def decode(self, z: Float[Tensor, "*B Z"], y: Shaped[Tensor, "..."] | None = None) -> Bernoulli | Gaussian:
+        """p(x|z), or p(x|z,y), over (*B, D)."""
+        out = _rows(self.decoder, "decoder", self._join(z, y), self.d_x)
+        return Bernoulli(out) if self.likelihood == "bernoulli" else Gaussian(out, self.log_var.expand(out.shape))
 
     def elbo(self, x: Float[Tensor, "*B D"], y: Shaped[Tensor, "..."] | None = None) -> Float[Tensor, "*B"]:
         """A one-sample estimate of the evidence lower bound, in nats. Eq. elbo; with y, Eq. cvae-elbo."""
@@ -64,8 +94,8 @@ class VAE(nn.Module):
         likelihood = self.decode(posterior.rsample(), y)
         return likelihood.log_prob(x) - posterior.kl()
 
-    def generate(self, n: int, y: Shaped[Tensor, "..."] | None = None) -> Bernoulli:
-        """p(x|z) for n draws z from the prior: a Bernoulli over (n, D). Its mean is what figures show."""
+    def generate(self, n: int, y: Shaped[Tensor, "..."] | None = None) -> Bernoulli | Gaussian:
+        """p(x|z) for n draws z from the prior, over (n, D). Its mean is what figures show."""
         z = torch.randn(n, self.d_z, device=next(self.parameters()).device)
         return self.decode(z, y)
 

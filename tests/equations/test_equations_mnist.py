@@ -123,3 +123,27 @@ def test_test_set_spread():
     rate = tosses.mean(-1)
     variance = (probability * rate**2).sum() - (probability * rate).sum() ** 2
     assert torch.isclose(variance.sqrt(), (e * (1 - e) / 8).sqrt(), rtol=1e-9)
+
+
+def test_shared_variance():
+    """A Gaussian decoder's density is PyTorch's Normal with one scale for all pixels."""
+    torch.manual_seed(0)
+    model = VAE(d_x=6, d_z=2, hidden=(5,), likelihood="gaussian").double()
+    model.log_var.data.fill_(-0.7)
+    x, z = torch.randn(2, 3, 6, dtype=torch.float64)[0], torch.randn(3, 2, dtype=torch.float64)
+    with torch.no_grad():
+        m, s = model.decoder(z), math.exp(-0.35)
+        by_equation = -(x - m).square().sum(-1) / (2 * s**2) - 3 * math.log(2 * math.pi * s**2)
+        torch.testing.assert_close(Normal(m, s).log_prob(x).sum(-1), by_equation)
+        torch.testing.assert_close(model.decode(z).log_prob(x), by_equation)
+
+
+def test_shared_variance_best():
+    """Over a fine grid of s the mean density is highest at the typical error, and has the value of the equation."""
+    torch.manual_seed(0)
+    error = 0.3 * torch.randn(500, 6, dtype=torch.float64) + 0.1
+    s = torch.linspace(0.05, 1, 9501, dtype=torch.float64)
+    mean = Normal(0.0, s[:, None, None]).log_prob(error[None, :50]).sum(-1).mean(-1)
+    typical = error[:50].square().mean().sqrt()
+    assert abs(s[mean.argmax()] - typical) < 2e-4
+    assert abs(mean.max() - -3 * (torch.log(2 * math.pi * typical**2) + 1)) < 1e-4

@@ -114,3 +114,34 @@ def test_collapsed_and_active_latents(digits):
     assert len(settings["order"]) == 8 and "No latent of this model is active" in settings["note"]
     settings = explorer.LatentExplorer(active, digits).settings
     assert 0 < len(settings["order"]) < 5 and settings["note"] == ""
+
+
+def test_pictures_of_another_shape_are_drawn_in_their_colours(explorer_page):
+    """Red grows to the right, green downwards; z moves the blue."""
+
+    def decode(z):
+        picture = torch.zeros(len(z), 3, 2, 5)
+        picture[:, 0] = torch.linspace(0, 1, 5)
+        picture[:, 1] = torch.linspace(0, 1, 2)[:, None]
+        picture[:, 2] = (z[:, 0, None, None] + 3) / 6
+        return picture.flatten(1)
+
+    one = explorer.LatentExplorer(decode=decode, d_z=2, shape=(3, 2, 5), live=False)
+    page = explorer_page(one.fragment())
+    pixels = """() => {
+        const context = document.querySelector("canvas.vae-digit").getContext("2d");
+        return Array.from(context.getImageData(0, 0, 5, 2).data);
+    }"""
+    for z in ([0.0, 0.0], [3.0, -3.0]):
+        change(page, z=z)
+        shown = torch.tensor(page.evaluate(pixels)).view(2, 5, 4) / 255
+        exact = decode(torch.tensor([z])).view(3, 2, 5).permute(1, 2, 0)
+        assert (shown[..., :3] - exact).abs().max() < 0.5 / 255 + 1e-6
+    tile = """() => {
+        const canvas = document.querySelector(".vae-manifold"), side = canvas.width / 16;
+        return Array.from(canvas.getContext("2d").getImageData(canvas.width - 2, canvas.height - 2, 1, 1).data);
+    }"""
+    page.wait_for_function(f"() => ({tile})()[3] > 0")
+    assert torch.tensor(page.evaluate(tile)).tolist()[:2] == [255, 255]  # the last pixel of the last tile
+    with pytest.raises(ValueError, match=r"\(B, 12\)"):
+        explorer.LatentExplorer(decode=decode, d_z=2, shape=(3, 2, 2))

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 
 from vaecore import checkpoints, data, devices, diagrams, evaluate, figures, losses, runs, seeds, splits
-from vaecore.data import Digits
+from vaecore.data import Pictures
 from vaecore.distributions import Bernoulli, Gaussian
 from vaecore.m2 import M1M2, M2
 from vaecore.objectives import fit_semi_supervised
@@ -33,8 +33,8 @@ def m2(**sizes) -> M2:
     return M2(**dict(d_x=20, d_z=2, hidden=(4,), n_classes=3) | sizes)
 
 
-def digits(x=PIXELS, y=Y) -> Digits:
-    return Digits("toy", x, y, x, y, shape=(2, 2))
+def digits(x=PIXELS, y=Y) -> Pictures:
+    return Pictures("toy", x, y, x, y, shape=(2, 2))
 
 
 class Column:
@@ -49,14 +49,15 @@ def train(model=None, tensor=X, loss=lambda model, x: -model.elbo(x).mean(), **s
 
 OTHER = vae()
 CALLS = {
-    "Digits: grey up to 1": (lambda: digits(PIXELS // 255), ValueError, "x_train"),
-    "Digits: classes one-hot": (lambda: digits(y=F.one_hot(Y)), ValueError, "y_train"),
-    "Digits: another length": (lambda: digits(y=Y[:5]), ValueError, "x_train"),
+    "Pictures: grey up to 1": (lambda: digits(PIXELS // 255), ValueError, "x_train"),
+    "Pictures: classes one-hot": (lambda: digits(y=F.one_hot(Y)), ValueError, "y_train"),
+    "Pictures: another length": (lambda: digits(y=Y[:5]), ValueError, "x_train"),
     "mnist: name": (lambda: data.mnist("CIFAR10"), ValueError, "name"),
     "binarize: floats": (lambda: data.binarize(torch.rand(2, 4)), TypeError, "x"),
     "batches: size": (lambda: list(data.batches(0, X)), ValueError, "batch_size"),
     "batches: lengths": (lambda: list(data.batches(2, X, Y[:5])), ValueError, "tensors"),
     "VAE: activation": (lambda: vae(activation="sine"), ValueError, "activation"),
+    "VAE: likelihood": (lambda: vae(likelihood="poisson"), ValueError, "likelihood"),
     "VAE: sizes": (lambda: vae(d_z=2.5), TypeError, "float"),
     "M2: sizes": (lambda: m2(hidden=(4.5,)), TypeError, "float"),
     "VAE: values": (lambda: vae().encode(255 + X), ValueError, "x"),

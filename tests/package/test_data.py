@@ -19,7 +19,7 @@ from vaecore.vae import VAE
 WHOLE = whole_mnist()
 
 
-def tensors(digits: data.Digits) -> list[torch.Tensor]:
+def tensors(digits: data.Pictures) -> list[torch.Tensor]:
     return [digits.x_train, digits.y_train, digits.x_test, digits.y_test]
 
 

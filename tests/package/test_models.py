@@ -6,9 +6,10 @@ import warnings
 
 import pytest
 import torch
-from torch.distributions import MultivariateNormal
+from torch import nn
+from torch.distributions import MultivariateNormal, Normal, kl_divergence
 
-from vaecore import evaluate
+from vaecore import checkpoints, evaluate
 from vaecore.distributions import Bernoulli, Gaussian
 from vaecore.m2 import M2
 from vaecore.train import fit
@@ -263,3 +264,64 @@ def test_the_error_and_the_spread_of_runs():
     with warnings.catch_warnings(action="error"):
         mean, std, n = evaluate.spread(error for error in [0.05])
     assert (mean, n) == (0.05, 1) and math.isnan(std)
+
+
+def test_all_pixels_of_a_gaussian_decoder_share_one_learned_variance():
+    """On 5,000 draws of N(m, 0.3 squared) without any latent structure it becomes 0.09; the mean becomes m."""
+    torch.manual_seed(0)
+    mean = torch.tensor([0.2, 0.5, 0.9])
+    x = mean + 0.3 * torch.randn(5000, 3)
+    model = VAE(d_x=3, d_z=1, hidden=(4,), likelihood="gaussian")
+    fit(model, lambda x: -model.elbo(x).mean(), x, epochs=30, batch_size=100, lr=1e-2)
+    with torch.no_grad():
+        p = model.generate(2000)
+        assert p.log_var.shape == (2000, 3) and len(p.log_var.unique()) == 1
+        assert p.log_var.exp()[0, 0].item() == pytest.approx(0.09, rel=0.05)
+        assert torch.allclose(p.mean.mean(0), mean, atol=0.03)
+        q, z = model.encode(x), torch.zeros(5000, 1)
+        theirs = Normal(model.decoder(z), torch.exp(0.5 * model.log_var)).log_prob(x).sum(-1)
+        assert torch.allclose(model.decode(z).log_prob(x), theirs, atol=1e-4)
+        theirs = kl_divergence(Normal(q.mu, q.sigma), Normal(0.0, 1.0)).sum(-1)
+        assert torch.allclose(q.kl(), theirs, atol=1e-4)
+    with warnings.catch_warnings():  # numbers that are not bits are what it is for
+        warnings.simplefilter("error")
+        assert evaluate.elbo(model, 7 * x).isfinite().all()
+
+
+def convolutions():
+    encoder = nn.Sequential(
+        nn.Unflatten(1, (3, 8, 8)), nn.Conv2d(3, 4, 4, 2, 1), nn.ReLU(), nn.Flatten(), nn.Linear(64, 10)
+    )
+    decoder = nn.Sequential(
+        nn.Linear(5, 64), nn.Unflatten(1, (4, 4, 4)), nn.ReLU(), nn.ConvTranspose2d(4, 3, 4, 2, 1), nn.Flatten()
+    )
+    return VAE(d_x=192, d_z=5, likelihood="gaussian", encoder=encoder, decoder=decoder)
+
+
+def test_nets_of_ones_own_go_through_training_measures_and_checkpoints(tmp_path):
+    torch.manual_seed(0)
+    model, x = convolutions(), torch.rand(64, 192)
+    how = dict(epochs=3, batch_size=16, checkpoint=tmp_path / "run.safetensors")
+    history = fit(model, lambda x: -model.elbo(x).mean(), x, **how)
+    assert history.loss[-1] < history.loss[0]
+    assert evaluate.log_evidence(model, x, n_samples=50).mean() >= evaluate.elbo(model, x).mean()
+    assert evaluate.iwae_bound(model, x, k=3).shape == (64,)
+    assert evaluate.active_units(model, x).shape == evaluate.kl_per_dimension(model, x).shape == (5,)
+    again = convolutions()
+    assert fit(again, lambda x: -again.elbo(x).mean(), x, **how).loss == history.loss  # read, not trained
+    checkpoints.save(tmp_path / "m.safetensors", model)
+    with pytest.raises(ValueError, match="into="):
+        checkpoints.load(tmp_path / "m.safetensors")
+    loaded, card = checkpoints.load(tmp_path / "m.safetensors", into=convolutions())
+    assert evaluate.elbo(loaded, x).equal(evaluate.elbo(model, x)) and "Conv2d" in card["config"]["encoder"]
+    other = VAE(d_x=192, d_z=5, likelihood="gaussian")
+    with pytest.raises(ValueError, match="another architecture"):
+        checkpoints.load(tmp_path / "m.safetensors", into=other)
+
+
+def test_a_net_that_returns_another_shape_is_named():
+    wrong = VAE(d_x=12, d_z=2, encoder=nn.Linear(12, 2), decoder=nn.Unflatten(1, (1, 2)))
+    with pytest.raises(ValueError, match=r"encoder must return \(3, 4\).*got \(3, 2\)"):
+        wrong.encode(torch.rand(3, 12))
+    with pytest.raises(ValueError, match=r"decoder must return \(3, 12\).*got \(3, 1, 2\)"):
+        wrong.decode(torch.rand(3, 2))

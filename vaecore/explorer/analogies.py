@@ -7,7 +7,7 @@ import traitlets
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ..data import Digits
+from ..data import Pictures
 from ..figures import ENCODER, Picture, axes, picture, show_digits
 from ..m2 import M2
 from .base import LIMIT, Latents, device_of, frozen
@@ -27,7 +27,7 @@ class AnalogiesExplorer(DigitPad):
 
     z = Latents(allow_none=True, default_value=None).tag(sync=True, value=True)
 
-    def __init__(self, model: nn.Module, digits: Digits, *, live: bool | None = None) -> None:
+    def __init__(self, model: nn.Module, digits: Pictures, *, live: bool | None = None) -> None:
         self.model = frozen(model, M2)
         check_pixels(self.model)
         self.d_z, k = self.model.d_z, self.model.n_classes

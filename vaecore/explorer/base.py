@@ -160,6 +160,8 @@ def frozen(model: nn.Module, *kinds: type[Model], name: str = "model") -> Model:
     named = " or ".join(kind.__name__ for kind in kinds)
     if kind is None:
         raise TypeError(f"{name} must be a {named}; got {type(copied).__name__}.")
+    if getattr(copied, "likelihood", "bernoulli") != "bernoulli":
+        raise TypeError(f"{name} must have a Bernoulli decoder; this {named} has likelihood={copied.likelihood!r}.")
     for method in ("encode", "decode", "predict", "log_q_y", "classify", "_join", "_pixels"):
         if method in vars(copied) or getattr(type(copied), method, None) is not getattr(kind, method, None):
             raise TypeError(f"{name} must be a {named}; got {type(copied).__name__}, with a {method} of its own.")

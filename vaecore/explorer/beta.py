@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..checks import check_above_zero
-from ..data import Digits
+from ..data import Pictures
 from ..figures import Picture, axes, picture, show_digits
 from ..seeds import seeded
 from ..vae import VAE
@@ -31,7 +31,7 @@ class BetaExplorer(Explorer):
     beta = traitlets.Float().tag(sync=True, value=True)
     z = Latents().tag(sync=True, value=True)
 
-    def __init__(self, models: Mapping[float, nn.Module], digits: Digits, *, live: bool | None = None) -> None:
+    def __init__(self, models: Mapping[float, nn.Module], digits: Pictures, *, live: bool | None = None) -> None:
         if len(models) < 2:
             raise ValueError(f"models must have at least two values of beta; got {len(models)}.")
         check_above_zero(**{f"models' beta {beta}": beta for beta in models})

@@ -5,7 +5,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from .. import evaluate
-from ..data import Digits, binarize
+from ..data import Pictures, binarize
 from ..figures import Picture, digit_grid
 from ..m2 import M2
 from ..seeds import seeded
@@ -26,7 +26,7 @@ class ClassesExplorer(Explorer):
 
     z = Latents().tag(sync=True, value=True)
 
-    def __init__(self, model: nn.Module, digits: Digits | None = None, *, live: bool | None = None) -> None:
+    def __init__(self, model: nn.Module, digits: Pictures | None = None, *, live: bool | None = None) -> None:
         self.model: VAE | M2 = frozen(model, VAE, M2)
         self.n_classes, self.d_z = n_classes(self.model), self.model.d_z
         if isinstance(self.model, M2):
@@ -70,7 +70,7 @@ def as_every_class(model: VAE | M2, z: Float[Tensor, "B Z"]) -> Float[Tensor, "B
     return model.decode(z.to(device).repeat_interleave(k, 0), y).mean.unflatten(0, (-1, k)).cpu()
 
 
-def labelled_kl(model: VAE | M2, digits: Digits | None) -> dict:
+def labelled_kl(model: VAE | M2, digits: Pictures | None) -> dict:
     """Return the settings `order` and `kl` of a model that is given labels; without digits, in their own order."""
     if digits is None:
         return dict(order=list(range(model.d_z)), kl=[])

@@ -9,7 +9,7 @@ import traitlets
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ..data import Digits
+from ..data import Pictures
 from ..figures import Picture, axes, picture
 from ..splits import pixel_split
 from ..vae import VAE, Regressor
@@ -44,7 +44,7 @@ class CompletionExplorer(DigitPad):
     def __init__(
         self,
         models: Mapping[str, nn.Module],
-        digits: Digits,
+        digits: Pictures,
         *,
         regressors: Mapping[str, nn.Module] | None = None,
         live: bool | None = None,

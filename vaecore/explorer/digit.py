@@ -6,7 +6,7 @@ from matplotlib.patches import Circle, Ellipse
 from torch import Tensor, nn
 
 from .. import figures
-from ..data import Digits
+from ..data import Pictures
 from .base import LIMIT, Latents, device_of
 from .blobs import network_blob
 from .digits import D_X, DigitPad, bits_of, few_of_each, frozen_vae
@@ -23,7 +23,7 @@ class DigitExplorer(DigitPad):
 
     epsilon = Latents().tag(sync=True, value=True)
 
-    def __init__(self, model: nn.Module, digits: Digits, *, live: bool | None = None) -> None:
+    def __init__(self, model: nn.Module, digits: Pictures, *, live: bool | None = None) -> None:
         self.model = frozen_vae(model)
         self.d_z = self.model.d_z
         blobs = dict(

@@ -9,7 +9,7 @@ from jaxtyping import Float, Int64, UInt8
 from torch import Tensor, nn
 
 from ..checks import warn_of_few_greys
-from ..data import Digits
+from ..data import Pictures
 from ..vae import VAE
 from .base import Explorer, frozen
 from .blobs import images_blob
@@ -38,7 +38,7 @@ class DigitPad(Explorer):
     drawing = traitlets.Unicode().tag(sync=True, value=True)
 
     def __init__(
-        self, name: str, digits: Digits, settings: dict, blobs: dict[str, str], live: bool | None = None, **values
+        self, name: str, digits: Pictures, settings: dict, blobs: dict[str, str], live: bool | None = None, **values
     ) -> None:
         self.test_digits, self.labels = few_of_each(digits)
         settings = dict(labels=self.labels.tolist(), thresholds=base64_of(THRESHOLDS)) | settings
@@ -76,7 +76,7 @@ class DigitPad(Explorer):
         return proposal["value"]
 
 
-def few_of_each(digits: Digits) -> tuple[UInt8[Tensor, "N D"], Int64[Tensor, " N"]]:
+def few_of_each(digits: Pictures) -> tuple[UInt8[Tensor, "N D"], Int64[Tensor, " N"]]:
     """Return the first few test digits of each class, in their own order, and their labels, on the CPU."""
     rows = first_rows(digits.y_test, PER_CLASS)
     return digits.x_test[rows].cpu(), digits.y_test[rows].cpu()

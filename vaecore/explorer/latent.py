@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from .. import evaluate
 from ..checks import check_at_least
-from ..data import Digits
+from ..data import SHAPE, Pictures
 from ..figures import Picture, digit_grid
 from ..seeds import seeded
 from ..vae import VAE
@@ -29,10 +29,11 @@ class LatentExplorer(Explorer):
     """Sliders for the latents of a VAE, their plane where there are two, and walks between the codes of test digits.
 
     `z` holds one float per latent, at first zeros. `model` is a VAE, whose decoder runs in the page. For any other
-    model give `decode`, a function from z (B, d_z) to pictures (B, 784) in [0, 1], and `d_z`: then the kernel decodes,
-    and a page without one shows the nearest picture of a grid over the first two latents. Of more than two latents
-    only the active ones have sliders, largest KL first. Raises TypeError for another model, ValueError for a VAE of
-    pictures other than 28 x 28 or with d_y > 0 and, now or as z moves, if `decode` returns anything else.
+    model give `d_z`, `decode`, a function from z (B, d_z) to pictures (B, D) in [0, 1], and their `shape`, (H, W) or
+    (3, H, W): then the kernel decodes, and a page without one shows the nearest picture of a grid over the first two
+    latents. Of more than two latents only the active ones have sliders, largest KL first. Raises TypeError for another
+    model, ValueError for a VAE of pictures other than 28 x 28 or with d_y > 0 and, now or as z moves, if `decode`
+    returns anything else.
     """
 
     z = Latents().tag(sync=True, value=True)
@@ -41,14 +42,18 @@ class LatentExplorer(Explorer):
     def __init__(
         self,
         model: nn.Module | None = None,
-        digits: Digits | None = None,
+        digits: Pictures | None = None,
         *,
         decode: Callable[[Tensor], Tensor] | None = None,
         d_z: int | None = None,
+        shape: tuple[int, ...] = SHAPE,
         live: bool | None = None,
     ) -> None:
-        settings: dict[str, Any] = dict(limit=LIMIT, radius=RADIUS, codes=[], labels=[], kl=[], note="")
-        if model is not None and decode is None and d_z is None:
+        self.shape = tuple(shape)
+        settings: dict[str, Any] = dict(
+            shape=self.shape, limit=LIMIT, radius=RADIUS, codes=[], labels=[], kl=[], note=""
+        )
+        if model is not None and decode is None and d_z is None and self.shape == SHAPE:
             vae = frozen_vae(model)
             self.d_z, self.decode = vae.d_z, lambda z: vae.decode(z.to(device_of(vae))).mean
             settings |= dict(order=list(range(self.d_z))) | (_test_digits(vae, digits) if digits else {})
@@ -61,7 +66,7 @@ class LatentExplorer(Explorer):
             note = f"No kernel answers here, so this shows the nearest of {STEPS} pictures along each of the first two "
             settings |= dict(order=list(range(self.d_z)), steps=STEPS, note=note + "latents, made beforehand.")
         else:
-            raise ValueError("LatentExplorer takes either a model, or decode and d_z.")
+            raise ValueError("LatentExplorer takes either a model, or decode and d_z, and their shape if not 28 x 28.")
         settings["d_z"] = self.d_z
         super().__init__("Latent explorer", settings, blobs, live, kind="latent", z=[0.0] * self.d_z)
         if decode is not None:
@@ -74,6 +79,7 @@ class LatentExplorer(Explorer):
             return digit_grid(
                 self._pixels(plane_grid(2, 11)),
                 11,
+                shape=self.shape,
                 size=0.36,
                 alt=(f"Decoded digits at eleven by eleven points of the plane of two latents, -{LIMIT:g} to {LIMIT:g}"),
             )
@@ -85,6 +91,7 @@ class LatentExplorer(Explorer):
         return digit_grid(
             self._pixels(z.flatten(0, 1)),
             11,
+            shape=self.shape,
             size=0.4,
             alt=(
                 f"Decoded digits: along each row one latent goes from -{LIMIT:g} to {LIMIT:g}, the others are 0. "
@@ -93,10 +100,10 @@ class LatentExplorer(Explorer):
         )
 
     @torch.no_grad()
-    def _pixels(self, z: Float[Tensor, "B Z"]) -> UInt8[Tensor, "B 784"]:
-        pictures = self.decode(z)
-        if fault := _fault(pictures, len(z)):
-            raise ValueError(f"decode must return pictures (B, {D_X}) in [0, 1] for z (B, {self.d_z}); got {fault}.")
+    def _pixels(self, z: Float[Tensor, "B Z"]) -> UInt8[Tensor, "B D"]:
+        pictures, d_x = self.decode(z), math.prod(self.shape)
+        if fault := _fault(pictures, (len(z), d_x)):
+            raise ValueError(f"decode must return pictures (B, {d_x}) in [0, 1] for z (B, {self.d_z}); got {fault}.")
         return (255 * pictures.cpu().float()).round().to(torch.uint8)
 
     def _answer(self) -> None:
@@ -105,7 +112,7 @@ class LatentExplorer(Explorer):
 
 
 @torch.no_grad()
-def _test_digits(model: VAE, digits: Digits) -> dict:
+def _test_digits(model: VAE, digits: Pictures) -> dict:
     """Return codes and labels of a few test digits, and the latents active on all test digits, largest KL first."""
     x = sample_bits(digits.x_test).to(device_of(model))
     settings: dict[str, Any] = by_kl(model, x)
@@ -146,11 +153,11 @@ def plane_grid(d_z: int, n: int) -> Float[Tensor, "N Z"]:
     return z
 
 
-def _fault(pictures: Any, n: int) -> str | None:
-    """Say what is wrong with n pictures; None for nothing."""
+def _fault(pictures: Any, size: tuple[int, int]) -> str | None:
+    """Say what is wrong with pictures of that size; None for nothing."""
     if not torch.is_tensor(pictures):
         return type(pictures).__name__
-    if pictures.shape != (n, D_X):
+    if pictures.shape != size:
         return f"shape {tuple(pictures.shape)}"
     low, high = (v.item() for v in pictures.float().aminmax())
     if not pictures.isfinite().all():

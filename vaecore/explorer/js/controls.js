@@ -136,24 +136,37 @@ export function choice(words, options, onChange) {
 }
 
 /**
- * A picture of a digit: white paper, dark ink, in both themes. `show` takes numbers in [0, 1], or bytes.
- * @param {Child | Child[]} caption
+ * Of pixels that are grey, as ink on white paper in both themes, or in colour, all reds first: RGBA, into `image`.
+ * @param {ImageData} image @param {Numbers} pixels numbers in [0, 1], or bytes
+ * @param {((i: number) => Colours | null) | null} [colourOf]
  */
-export function digitPicture(caption) {
-  const canvas = make("canvas", { width: 28, height: 28, role: "img", class: "vae-digit" });
-  const context = canvas.getContext("2d"), image = context.createImageData(28, 28);
+export function fillImage(image, pixels, colourOf) {
+  const n = image.width * image.height, full = pixels instanceof Uint8Array ? 255 : 1;
+  for (let i = 0; i < n; i++) {
+    const [paper, dark] = colourOf?.(i) ?? PAPER_AND_INK;
+    for (let c = 0; c < 3; c++) {
+      const grey = paper[c] + (dark[c] - paper[c]) * pixels[i] / full;
+      image.data[4 * i + c] = pixels.length === n ? grey : 255 * pixels[c * n + i] / full;
+    }
+    image.data[4 * i + 3] = 255;
+  }
+}
+
+/**
+ * A picture of a digit, or of another `shape`: [rows, columns], or in colour [3, rows, columns].
+ * @param {Child | Child[]} caption @param {number[]} [shape]
+ */
+export function digitPicture(caption, shape = [28, 28]) {
+  const [height, width] = shape.slice(-2);
+  const canvas = make("canvas", { width, height, role: "img", class: "vae-digit" });
+  const context = canvas.getContext("2d"), image = context.createImageData(width, height);
   const words = caption ? make("div", { class: "vae-digit-caption" }, ...[caption].flat()) : null;
   return {
     canvas,
     box: make("div", { class: "vae-digit-box" }, canvas, words),
     /** @param {Numbers} pixels @param {string} alt @param {((i: number) => Colours | null) | null} [colourOf] */
     show(pixels, alt, colourOf) {
-      const full = pixels instanceof Uint8Array ? 255 : 1;
-      for (let i = 0; i < pixels.length; i++) {
-        const ink = pixels[i] / full, [paper, dark] = colourOf?.(i) ?? PAPER_AND_INK;
-        for (let c = 0; c < 3; c++) image.data[4 * i + c] = paper[c] + (dark[c] - paper[c]) * ink;
-        image.data[4 * i + 3] = 255;
-      }
+      fillImage(image, pixels, colourOf);
       context.putImageData(image, 0, 0);
       canvas.setAttribute("aria-label", alt);
     },

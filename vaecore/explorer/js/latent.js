@@ -15,9 +15,9 @@ export const latent = {
   room: ({ d_z: dZ }) => (dZ === 2 ? [46.6, 27.6] : [40.8, 25.6]),
 
   async show(view) {
-    const { d_z: dZ, order, kl, codes, labels, limit, radius, steps } = view.settings;
+    const { d_z: dZ, order, kl, codes, labels, limit, radius, steps, shape } = view.settings;
     const picture = await latentPicture(view), flat = dZ === 2, gridOnly = steps && !view.get("picture");
-    const digit = digitPicture(["decoded from ", math("z")]);
+    const digit = digitPicture(["decoded from ", math("z")], shape);
     const moved = gridOnly ? order.slice(0, 2) : order; // the others have no pictures
     const sliders = latentSliders(view, { order: moved, kl: flat ? [] : kl, first: 8 }, () => view.get("z"));
     const pad = flat ? plane({ limit, radius, codes, labels, onMove: z => view.set("z", z) }) : null;
@@ -43,7 +43,7 @@ export const latent = {
       walking?.show(z);
       view.say(where(z));
     });
-    if (pad) paintManifold(view, pad, picture.onGrid, limit);
+    if (pad) paintManifold(view, pad, picture.onGrid, limit, shape);
   },
 };
 

@@ -1,7 +1,7 @@
 // @ts-check
 // A plane of two latents, to look at, to drag on, or to click on.
 
-import { make, makeSvg, minus, toggle } from "./controls.js";
+import { fillImage, make, makeSvg, minus, toggle } from "./controls.js";
 
 /** @import { View } from "./view.js" */
 /** @import { PlaneSettings } from "./types.d.ts" */
@@ -101,12 +101,13 @@ export function planeToggles(pad) {
  * Paints what `picture(z)` gives at n by n points of a plane, a few in every frame, as ink without paper. Returns what
  * starts it again, when other pictures stand there.
  * @param {View<any>} view @param {{ canvas: HTMLCanvasElement }} plane
- * @param {(z: number[]) => Float32Array} picture @param {number} limit
+ * @param {(z: number[]) => Float32Array} picture @param {number} limit @param {number[]} [shape] as of digitPicture
  */
-export function paintManifold(view, { canvas }, picture, limit, n = 16) {
+export function paintManifold(view, { canvas }, picture, limit, shape = [28, 28], n = 16) {
   const side = canvas.width / n, context = canvas.getContext("2d");
-  const tile = make("canvas", { width: 28, height: 28 }), pen = tile.getContext("2d");
-  const image = pen.createImageData(28, 28);
+  const [height, width] = shape.slice(-2);
+  const tile = make("canvas", { width, height }), pen = tile.getContext("2d");
+  const image = pen.createImageData(width, height);
   let k = 0, frame = 0, last = 0;
   view.cleanups.push(() => cancelAnimationFrame(frame));
   const paintSome = () => {
@@ -115,7 +116,9 @@ export function paintManifold(view, { canvas }, picture, limit, n = 16) {
     for (; k < n * n && performance.now() < until; k++) {
       const row = Math.floor(k / n), column = k % n;
       const z = [((column + 0.5) / n * 2 - 1) * limit, (1 - (row + 0.5) / n * 2) * limit];
-      picture(z).forEach((ink, i) => { image.data[4 * i + 3] = 255 * ink; });
+      const pixels = picture(z);
+      if (shape.length > 2) fillImage(image, pixels);
+      else pixels.forEach((ink, i) => { image.data[4 * i + 3] = 255 * ink; });
       pen.putImageData(image, 0, 0);
       context.clearRect(column * side, row * side, side, side);
       context.drawImage(tile, column * side, row * side, side, side);

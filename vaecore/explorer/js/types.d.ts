@@ -37,7 +37,9 @@ export interface LatentsSettings extends Settings { d_z: number; limit: number; 
 export interface Sliders { order: number[]; kl: number[]; first?: number }
 
 export interface PlaneSettings { limit: number; radius: number; codes: number[][]; labels: number[] }
-export interface LatentSettings extends LatentsSettings, Sliders, PlaneSettings { first?: number; steps?: number }
+export interface LatentSettings extends LatentsSettings, Sliders, PlaneSettings {
+  first?: number; steps?: number; shape: number[];
+}
 
 /** Test digits are the blob "images"; `thresholds` is base64 of 784 bytes. */
 export interface PadSettings extends Settings { labels: number[]; thresholds: string }

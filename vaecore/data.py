@@ -16,6 +16,7 @@ import hashlib
 import logging
 import math
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -191,7 +192,10 @@ def _load(folder: Path, name: str, device: str | torch.device, remedy: str) -> P
         path = idx.find(folder, file)
         if path is None:
             there = next(place for place in (folder, *folder.parents) if place.is_dir())
-            raise FileNotFoundError(f"{folder / file} is missing (and so is its .gz): {contents_of(there)}; {remedy}")
+            others = any(re.search(r"\.(csv|npz)$|^emnist", path.name) for path in there.iterdir())
+            reader = "; own.file reads tables, npz and EMNIST" * others
+            missing = f"{folder / file} is missing (and so is its .gz): {contents_of(there)}"
+            raise FileNotFoundError(f"{missing}; {remedy}{reader}")
         try:
             array, contents = idx.read(path, SHAPE if "images" in file else ())
             if "labels" in file and len(array) != len(arrays[-1]):

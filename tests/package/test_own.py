@@ -9,7 +9,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from vaecore import own
-from vaecore.data import Pictures
+from vaecore.data import Pictures, mnist
 
 SIDE = 64
 
@@ -373,3 +373,10 @@ def test_reading_says_nothing_on_its_own(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         own.folder(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["train.csv", "mnist.npz", "emnist-letters-train-images-idx3-ubyte.gz"])
+def test_where_mnist_is_in_another_form_its_reader_is_named(name, tmp_path):
+    (tmp_path / name).write_bytes(b"")
+    with pytest.raises(FileNotFoundError, match=rf"holds {name}.*own\.file reads"):
+        mnist(root=tmp_path)

@@ -105,7 +105,7 @@ def _cell(content: object) -> str:
         content = content.item()
     if isinstance(content, float):
         content = f"{content:,.{0 if abs(content) > 999 else 2}f}".replace("-", "−")
-    return html.escape(str(content)).replace(" ± ", "&nbsp;±&nbsp;")
+    return html.escape(str(content)).replace(" ± ", "&nbsp;±&nbsp;").replace("_", "_<wbr/>")  # names may break
 
 
 def axes(width: float = 5.0, height: float = 3.0, n_columns: int = 1, n_rows: int = 1, **kwargs) -> tuple[Figure, Any]:

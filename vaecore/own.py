@@ -21,6 +21,7 @@ from .files import contents_of
 OF_SYSTEMS = ("__MACOSX", "Thumbs.db", "desktop.ini", "Icon\r")
 HELD_OUT = {"test", "val", "valid", "validation"}  # folders
 ORIENTATION = 0x112  # in EXIF
+SHOWN = 8  # names, of however many
 FAINT = 16  # greys: a drawing whose paper and ink are closer than this is taken for empty paper
 
 
@@ -44,16 +45,7 @@ def folder(
     repr names these, and counts what else was done. ValueError: fewer than two can be read.
     """
     path, ink = Path(path).expanduser(), channels == 1 if ink is None else ink
-    if channels not in (1, 3):
-        raise ValueError(f"channels must be 1, grey, or 3, colour; got {channels}.")
-    if ink and channels == 3:
-        raise ValueError("ink must be False for pictures in colour: paper and ink are judged in grey ones.")
-    if not 0 < test < 1:
-        raise ValueError(f"test must be a share between 0 and 1; got {test}.")
-    check_at_least(1, height=shape[0], width=shape[1])
-    if not path.is_dir():
-        where = contents_of(path.parent) if path.parent.is_dir() else f"nor is there {path.parent}"
-        raise FileNotFoundError(f"path must be a folder; {path} is none: {where}.")
+    _check(path, shape, channels, ink, test)
     files, names, skipped = _files(path)
     done: Counter[str] = Counter()
     x, y, is_test = [], [], []
@@ -67,12 +59,16 @@ def folder(
         y.append(label)
         is_test.append(held_out)
         done.update(what)
-    order = torch.randperm(len(x), generator=torch.Generator().manual_seed(seed))
-    if any(is_test):  # in their own folder
-        order = torch.cat([order[torch.tensor(is_test)[order]], order[~torch.tensor(is_test)[order]]])
     n_test = sum(is_test) or max(1, round(test * len(x)))
     if len(x) <= n_test:
-        raise ValueError(f"{path} must hold at least two pictures, one to test on; got {len(x)}{_left_out(skipped)}.")
+        raise ValueError(f"{path} must hold two pictures, one to test on; got {len(x)}, left out: {_some(skipped)}.")
+    order = torch.randperm(len(x), generator=torch.Generator().manual_seed(seed))
+    order = order[torch.tensor(is_test)[order].long().argsort(descending=True, stable=True)]  # those to test on first
+    notes = [f"{shape[0]} x {shape[1]} pixels{', in colour' * (channels == 3)}"]
+    notes += [f"{len(names):,} classes: {_some(names)}"] * bool(names)
+    notes += [f"{n:,} {what}" for what, n in done.most_common()]
+    notes += [f"left out: {each}" for each in skipped[:SHOWN]]
+    notes += [f"left out: {len(skipped) - SHOWN:,} more"] * (len(skipped) > SHOWN)
     return _shared_out(
         path.resolve().name,
         torch.stack(x)[order],
@@ -81,10 +77,7 @@ def folder(
         device,
         shape=(channels, *shape) if channels == 3 else shape,
         classes=tuple(names),
-        origin=f" of {shape[0]} x {shape[1]}{' in colour' * (channels == 3)}"
-        + (f", {len(names)} classes" if names else "")
-        + "".join(f"\n- {n:,} {what}" for what, n in done.most_common())
-        + _left_out(skipped),
+        origin="".join(f"\n- {note}" for note in notes),
     )
 
 
@@ -146,6 +139,19 @@ def _shared_out(name: str, x: Tensor, y: Tensor, n_test: int, device: Any, **res
 
 
 # --- a folder -------------------------------------------------------------------------------------------------------
+
+
+def _check(path: Path, shape: tuple[int, int], channels: int, ink: bool, test: float) -> None:
+    if channels not in (1, 3):
+        raise ValueError(f"channels must be 1, grey, or 3, colour; got {channels}.")
+    if ink and channels == 3:
+        raise ValueError("ink must be False for pictures in colour: paper and ink are judged in grey ones.")
+    if not 0 < test < 1:
+        raise ValueError(f"test must be a share between 0 and 1; got {test}.")
+    check_at_least(1, height=shape[0], width=shape[1])
+    if not path.is_dir():
+        where = contents_of(path.parent) if path.parent.is_dir() else f"nor is there {path.parent}"
+        raise FileNotFoundError(f"path must be a folder; {path} is none: {where}.")
 
 
 def _files(path: Path) -> tuple[list[tuple[Path, int, bool]], list[str], list[str]]:
@@ -249,9 +255,9 @@ def _reason(error: Exception) -> str:
     return str(error).split("\n")[0][:80].rstrip(".") or type(error).__name__
 
 
-def _left_out(skipped: list[str]) -> str:
-    more = f" and {len(skipped) - 8} more" if len(skipped) > 8 else ""
-    return f"\n- {len(skipped):,} left out: {', '.join(skipped[:8])}{more}" if skipped else ""
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more if names else "none"
 
 
 # --- a file of arrays -----------------------------------------------------------------------------------------------

@@ -75,13 +75,16 @@ class LatentExplorer(Explorer):
 
     def static(self) -> Picture:
         """Return the decoded plane, or what each of the first latents does on its own."""
+        things = "digits" if self.shape == SHAPE else "pictures"
         if self.d_z == 2:
             return digit_grid(
                 self._pixels(plane_grid(2, 11)),
                 11,
                 shape=self.shape,
                 size=0.36,
-                alt=(f"Decoded digits at eleven by eleven points of the plane of two latents, -{LIMIT:g} to {LIMIT:g}"),
+                alt=(
+                    f"Decoded {things} at eleven by eleven points of the plane of two latents, -{LIMIT:g} to {LIMIT:g}"
+                ),
             )
         rows = self.settings["order"][:6]
         z = torch.zeros(len(rows), 11, self.d_z, device="cpu")
@@ -94,7 +97,7 @@ class LatentExplorer(Explorer):
             shape=self.shape,
             size=0.4,
             alt=(
-                f"Decoded digits: along each row one latent goes from -{LIMIT:g} to {LIMIT:g}, the others are 0. "
+                f"Decoded {things}: along each row one latent goes from -{LIMIT:g} to {LIMIT:g}, the others are 0. "
                 f"From above, latents {named}"
             ),
         )

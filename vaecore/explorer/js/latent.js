@@ -18,6 +18,7 @@ export const latent = {
     const { d_z: dZ, order, kl, codes, labels, limit, radius, steps, shape } = view.settings;
     const picture = await latentPicture(view), flat = dZ === 2, gridOnly = steps && !view.get("picture");
     const digit = digitPicture(["decoded from ", math("z")], shape);
+    const thing = String(shape) === "28,28" ? "digit" : "picture";
     const moved = gridOnly ? order.slice(0, 2) : order; // the others have no pictures
     const sliders = latentSliders(view, { order: moved, kl: flat ? [] : kl, first: 8 }, () => view.get("z"));
     const pad = flat ? plane({ limit, radius, codes, labels, onMove: z => view.set("z", z) }) : null;
@@ -37,9 +38,9 @@ export const latent = {
     };
     view.watch(["z", "picture"], () => {
       const z = latentsOf(view), answered = picture.answered?.() ?? z; // a kernel may still be at an earlier z
-      digit.show(picture.at(z), `Decoded digit at ${where(answered)}`);
+      digit.show(picture.at(z), `Decoded ${thing} at ${where(answered)}`);
       sliders.show(z);
-      pad?.show(z, `Plane of two latents with decoded digits and codes of test digits; the point is at ${where(z)}`);
+      pad?.show(z, `Plane of two latents with decoded ${thing}s${codes.length ? " and codes of test digits" : ""}; the point is at ${where(z)}`);
       walking?.show(z);
       view.say(where(z));
     });

@@ -82,9 +82,7 @@ class LatentExplorer(Explorer):
                 11,
                 shape=self.shape,
                 size=0.36,
-                alt=(
-                    f"Decoded {things} at eleven by eleven points of the plane of two latents, -{LIMIT:g} to {LIMIT:g}"
-                ),
+                alt=(f"Decoded {things} at eleven by eleven points of a plane of two latents, -{LIMIT:g} to {LIMIT:g}"),
             )
         rows = self.settings["order"][:6]
         z = torch.zeros(len(rows), 11, self.d_z, device="cpu")

@@ -202,6 +202,27 @@ def exercise_faults(text: str, least: int = 3) -> list[str]:
     return faults + [f"exercise {label} has no solution with a code cell" for label in sorted(labels - folded)]
 
 
+def predict_faults(text: str, after: str = "## What to keep") -> list[str]:
+    """What is wrong with a chapter's questions: how many, their answers and length, and whether a cell answers them."""
+    found, end = list(blocks(text)), text.count("\n", 0, text.find(f"\n{after}\n")) + 1
+    at = [i for i, block in enumerate(found) if block.kind == "predict"]
+    faults = [] if len(at) in (2, 3) else [f"{len(at)} questions, two or three"]
+    for i in at:
+        block, where = found[i], f"line {found[i].line}: "
+        answer, (options, dash, reason) = block.options.get("answer", ""), block.body.partition("\n---\n")
+        letters = re.findall(r"^- (\w+): ", options, re.MULTILINE) if dash else []
+        if dash and answer not in letters:
+            faults.append(f"{where}the answer {answer!r} is none of {letters}")
+        elif not dash and not block.above.startswith("% typed: "):
+            faults += _measured(f"{answer} {block.options.get('unit', '')}", block.line)
+        if len(block.argument.split()) > 20 or len((reason or options).split()) > 30:
+            faults.append(f"{where}20 words for the question and 30 for the reason, at most")
+        following = next((later for later in found[i + 1 :] if later.kind != "prose"), None)
+        if following is None or following.kind != "code-cell" or block.line > end:
+            faults.append(f"{where}no cell follows that answers it")
+    return faults
+
+
 def furniture_faults(text: str) -> list[str]:
     faults = [] if any(b.kind == "chapter-facts" for b in blocks(text)) else ["no {chapter-facts} line"]
     return faults if re.search(r"^\*+Next\b", text, re.MULTILINE) else [*faults, "no Next line"]

@@ -41,7 +41,8 @@
   // One button for all that is folded in the page: cells, solutions, boxes.
   addEventListener("DOMContentLoaded", () => {
     const article = document.querySelector(".bd-article"), bar = document.querySelector(".article-header-buttons");
-    const all = selector => [...article?.querySelectorAll(selector) ?? []].filter(box => !box.closest(".vae-explorer"));
+    const own = ".vae-explorer, .vae-predict";
+    const all = selector => [...article?.querySelectorAll(selector) ?? []].filter(box => !box.closest(own));
     if (!bar || !all("details, .admonition.dropdown, .admonition.toggle").length) return;
     const button = document.createElement("button");
     button.type = "button";

@@ -156,6 +156,15 @@ class Markdown:
             said.append(mark(i) + text.lstrip(" "))
         return "\n".join(said)
 
+    def block_predict(self, node):
+        """A question, and its answer folded."""
+        question, *options, reason = (self.inline(part) for part in node.children)
+        letters = [part["letter"] for part in node.children[1:-1]]
+        listed = "\n".join(f"- {letter}: {text}" for letter, text in zip(letters, options, strict=True))
+        answer = f"{node['answer']} {node['unit']}".strip()
+        said = [f"**Predict first.** {question}", listed, folded("Answer", f"**{answer}.** {reason}")]
+        return "\n\n".join(filter(None, said))
+
     def block_table(self, node):
         self.in_table = True
         rows = [[self.inline_blocks(entry) for entry in row.children] for row in node.findall(nodes.row)]

@@ -71,6 +71,10 @@ class Notebook:
         kind = type(node).__name__
         if is_cell(node):
             self.code(node)
+        elif kind == "predict":
+            self.end_of_words()
+            self.say(self.words.block(node))
+            self.end_of_words()
         elif kind == "solution_node":
             title = self.words.inline(node.children[0]) if not node.get("title") else node["title"]
             self.box(node, lambda text, more: folded(title + (", continued" if more else ""), text), title)

@@ -37,7 +37,7 @@ def test_pages_keep_the_rules(page):
     assert ms.long_cells(text) == ms.long_lines(text) == ms.measured_numbers(text) == []
     assert ms.equation_faults(text, names_of_tests()) == []
     if page in CHAPTERS:
-        assert ms.furniture_faults(text) == ms.exercise_faults(text) == []
+        assert ms.furniture_faults(text) == ms.exercise_faults(text) == ms.predict_faults(text) == []
 
 
 def test_labels_of_equations_are_unique():
@@ -177,3 +177,29 @@ def test_poor_exercises_are_found(fold, code, fault):
     solution = f"```{{solution-start}} a\n:class: {fold}\n```\n{code}\n```{{solution-end}}\n```\n"
     faults = ms.exercise_faults(exercise + solution)
     assert fault in " ".join(faults) and "1 exercises, 3 at least" in faults
+
+
+ASKS = "\n:::{predict} Which falls?\n:answer: b\n- a: the KL\n- b: the rest\n---\nIt costs.\n:::\n\n"
+COUNTS = "\n:::{predict} How many?\n:answer: 2\n:tolerance: 0\n:unit: draws\nOne each.\n:::\n\n"
+KEEP = "## What to keep\n"
+
+
+def test_questions_that_keep_all_rules_pass():
+    assert ms.predict_faults(f"{ASKS}So:\n\n{cell('f(x)')}{COUNTS}{cell('g(x)')}\n{KEEP}") == []
+
+
+@pytest.mark.parametrize(
+    "text, fault",
+    [
+        (cell("x"), "0 questions"),
+        (4 * (ASKS + cell("x")), "4 questions"),
+        (ASKS.replace(":answer: b", ":answer: c") + cell("x"), "none of"),
+        (ASKS + ":::{note}\nNo.\n:::\n" + cell("x"), "no cell follows"),
+        (f"{cell('x')}\n{KEEP}{ASKS}{cell('y')}", "no cell follows"),
+        (ASKS.replace("Which", 20 * "why ") + cell("x"), "20 words"),
+        (ASKS.replace("It costs.", 31 * "why ") + cell("x"), "30 for the reason"),
+        (COUNTS.replace(":answer: 2", ":answer: 98.7") + cell("x"), "looks measured"),
+    ],
+)
+def test_poor_questions_are_found(text, fault):
+    assert fault in " ".join(ms.predict_faults(text if KEEP in text else f"{text}\n{KEEP}"))

@@ -93,7 +93,7 @@ def test_the_switch_changes_the_theme_and_the_three_colours_stand_out(browser, s
 
 
 N_FOLDED = """document.querySelectorAll(
-    "article details:not([open]):not(.vae-live *), article .admonition.toggle-hidden").length"""
+    "article details:not([open]):not(.vae-live *, .vae-predict *), article .admonition.toggle-hidden").length"""
 
 
 def test_no_barrier_in_what_is_folded(browser, served):

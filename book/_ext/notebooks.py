@@ -1,9 +1,12 @@
 """The book's Sphinx extension for notebooks: each page with cells also becomes OUT/notebooks/NAME.ipynb.
 
-A notebook stands alone: its first cell (tools/first_cell.py) carries the code (tools/code_wheel.py). The words come
-from notebook_markdown.py; the code cells are the page's own, without outputs. Two settings of _config.yml are empty
-until the book is published: `html: baseurl`, where links lead and trained weights are fetched from, and
-`repository: url`, from whose branch gh-pages Colab opens the notebook.
+A page with exercises has two editions: that one, to read, and NAME_to_work.ipynb, without solutions, with cells to work
+in. With SOLUTIONS=0 there is only the second.
+
+A notebook stands alone: its first cell (tools/first_cell.py) carries the code (tools/code_wheel.py). Its cells come
+from notebook_cells.py, their words from notebook_markdown.py; code cells are the page's own, without outputs. Two
+settings of _config.yml are empty until the book is published: `html: baseurl`, where links lead and trained weights are
+fetched from, and `repository: url`, from whose branch gh-pages Colab opens the notebook.
 """
 
 import base64
@@ -14,7 +17,9 @@ from urllib.parse import urljoin
 
 import nbformat
 from docutils import nodes
-from notebook_markdown import Markdown, folded, quoted
+from notebook_cells import EXERCISES, FORM, Notebook, WorkNotebook, is_cell
+from notebook_markdown import Markdown
+from solutions import left_out
 
 from tools.code_wheel import code_wheel, imports
 
@@ -26,119 +31,6 @@ METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
     "language_info": {"name": "python"},
 }
-FORM = {"cellView": "form", "jupyter": {"source_hidden": True}}  # folded: the former in Colab, the latter elsewhere
-BOXES = ("admonition", "note", "tip", "hint", "important", "warning", "exercise_node", "exercise_enumerable_node")
-
-
-def is_cell(node):
-    return isinstance(node, nodes.container) and node.get("nb_element") == "cell_code"
-
-
-def wrapping(box):
-    """What makes markdown of a box's title and words: folded where the page folds it, else a quotation."""
-    return folded if "dropdown" in box["classes"] else lambda title, text: quoted(f"**{title}**\n\n{text}")
-
-
-class Notebook:
-    """Gathers the cells of one page: words until a code cell comes, then that, then words again."""
-
-    def __init__(self, words):
-        self.words, self.cells, self.pending, self.cited = words, [], [], set()
-
-    def say(self, text):
-        self.pending += [text] if text else []
-
-    def end_of_words(self):
-        if self.pending:
-            self.cells.append(nbformat.v4.new_markdown_cell("\n\n".join(self.pending)))
-        self.pending = []
-
-    def section(self, node, depth):
-        for child in node.children:
-            if isinstance(child, nodes.section):
-                self.section(child, depth + 1)
-            elif isinstance(child, nodes.title):
-                self.say(f"{'#' * depth} {self.heading_number(node, depth)}{self.words.inline(child)}")
-            else:
-                self.block(child)
-
-    def heading_number(self, section, depth):
-        numbers = self.words.builder.secnumbers
-        found = [numbers[name] for name in ("" if depth == 1 else f"#{i}" for i in section["ids"]) if name in numbers]
-        return ".".join(map(str, found[0])) + ". " if found and found[0] else ""
-
-    def block(self, node):
-        kind = type(node).__name__
-        if is_cell(node):
-            self.code(node)
-        elif kind == "predict":
-            self.end_of_words()
-            self.say(self.words.block(node))
-            self.end_of_words()
-        elif kind == "solution_node":
-            title = self.words.inline(node.children[0]) if not node.get("title") else node["title"]
-            self.box(node, lambda text, more: folded(title + (", continued" if more else ""), text), title)
-        elif kind in BOXES:
-            title, wrap = self.box_title(node), wrapping(node)
-            self.box(node, lambda text, more: wrap(title + (", continued" if more else ""), text))
-        else:
-            self.say(self.words.block(node))
-
-    def box_title(self, node):
-        title = node.next_node(nodes.title)
-        words = self.words.inline(title) if title is not None and title.parent is node else ""
-        if type(node).__name__ == "exercise_enumerable_node":
-            return f"{self.words.numbered('exercise', node)}{words}"
-        return words or type(node).__name__.capitalize()
-
-    def box(self, node, wrap, hide=""):
-        """The stretches of words in a box, each wrapped; the code cells between them stand outside, for they must run.
-
-        With `hide`, a title, these are folded, and so is what they put out.
-        """
-        stretch, n_stretches = [], 0
-
-        def end_of_stretch():
-            nonlocal n_stretches
-            if text := "\n\n".join(stretch):
-                self.say(wrap(text, n_stretches))
-                n_stretches += 1
-            stretch.clear()
-
-        for child in self.leaves(node):
-            if is_cell(child):
-                end_of_stretch()
-                self.code(child, hide)
-            elif text := self.box_in_a_box(child) if type(child).__name__ in BOXES else self.words.block(child):
-                stretch.append(text)
-        end_of_stretch()
-
-    def box_in_a_box(self, node):
-        """Words alone: a cell in there would warn."""
-        return wrapping(node)(self.box_title(node), self.words.blocks(self.leaves(node)))
-
-    def leaves(self, node):
-        for child in node.children:
-            if isinstance(child, nodes.section):
-                yield from self.leaves(child)
-            elif not isinstance(child, nodes.title):
-                yield child
-
-    def code(self, node, hide=""):
-        """A code cell, and below it the caption of its figure."""
-        source = next(n for n in node.findall(nodes.container) if n.get("nb_element") == "cell_code_source")
-        text, metadata = source.next_node(nodes.literal_block).astext(), {}
-        tags = node.get("cell_metadata", {}).get("tags", [])
-        if hide:
-            text = f"# @title {hide}: its code\n{text}"
-            metadata = {**FORM, "collapsed": True, "jupyter": {**FORM["jupyter"], "outputs_hidden": True}}
-        elif "hide-input" in tags or "hide-cell" in tags:
-            text, metadata = f"# @title The code of this cell, folded\n{text}", FORM
-        self.end_of_words()
-        self.cells.append(nbformat.v4.new_code_cell(text, metadata=metadata | ({"tags": tags} if tags else {})))
-        for figure in node.findall(nodes.figure):
-            caption = figure.next_node(nodes.caption)
-            self.say(f"**{self.words.numbered('figure', figure)}.** {self.words.inline(caption)}")
 
 
 def references(doctree):
@@ -157,12 +49,12 @@ def first_cell(weights, cells):
     return nbformat.v4.new_code_cell(f"{source}\n\n{call}", metadata=FORM)
 
 
-def notebook(app, pagename, doctree):
+def notebook(app, pagename, doctree, edition=Notebook):
     """The page as the text of an .ipynb file."""
     site = address(app)
     absolute = (lambda link: urljoin(f"{site}{pagename}.html", link) if link and link[0] != "#" else "") if site else ""
     words = Markdown(app.builder, app.config.mathjax3_config["tex"]["macros"], absolute or (lambda link: ""))
-    page = Notebook(words)
+    page = edition(words)
     for section in doctree.children:
         if isinstance(section, nodes.section):
             page.section(section, 1)
@@ -192,16 +84,31 @@ def colab(repository, pagename):
     return f"https://colab.research.google.com/github/{found[1]}/{found[2]}/{file}"
 
 
+def editions(doctree):
+    """Suffix of the file to edition, link and link to Colab."""
+    if not any(type(node).__name__ in EXERCISES for node in doctree.findall(nodes.Element)):
+        return {"": (Notebook, "Download notebook", "Open in Colab")}
+    both = {
+        "": (Notebook, "Notebook to read", "In Colab, to read"),
+        "_to_work": (WorkNotebook, "Notebook to work", "In Colab, to work"),
+    }
+    return {"_to_work": both["_to_work"]} if left_out() else both
+
+
 def finish_page(app, pagename, templatename, context, doctree):
     if doctree is None or not any(map(is_cell, doctree.findall(nodes.container))):
         return
-    file = Path(app.outdir, "notebooks", f"{pagename}.ipynb")
-    file.parent.mkdir(exist_ok=True)
-    file.write_text(notebook(app, pagename, doctree), encoding="utf-8")
-    links = f'<a href="{context["pathto"](f"notebooks/{pagename}.ipynb", 1)}" download>Download notebook</a>'
-    if url := colab(app.config.html_theme_options.get("repository_url"), pagename):
-        links += f' <a href="{url}">Open in Colab</a>'
-    context["body"] = context["body"].replace("</h1>", f'</h1>\n<p class="vae-notebook">{links}</p>', 1)
+    downloads, opens = [], []
+    for suffix, (edition, download, open_it) in editions(doctree).items():
+        name = f"{pagename}{suffix}"
+        file = Path(app.outdir, "notebooks", f"{name}.ipynb")
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(notebook(app, pagename, doctree, edition), encoding="utf-8")
+        downloads.append(f'<a href="{context["pathto"](f"notebooks/{name}.ipynb", 1)}" download>{download}</a>')
+        if url := colab(app.config.html_theme_options.get("repository_url"), name):
+            opens.append(f'<a href="{url}">{open_it}</a>')
+    links = f'<p class="vae-notebook">{" ".join(downloads + opens)}</p>'
+    context["body"] = context["body"].replace("</h1>", f"</h1>\n{links}", 1)
 
 
 def publish_weights(app, exception):

@@ -91,8 +91,12 @@ def ran(built: subprocess.CompletedProcess) -> bool:
 
 
 def files(book: Path) -> str:
-    """Return the page, its source and its notebook: all that could give a solution away."""
-    return "".join(file.read_text() for file in (book / "_build" / "html").rglob("index.*"))
+    """Return the page, its source and its notebooks: all that could give a solution away."""
+    return "".join(file.read_text() for file in (book / "_build" / "html").rglob("index*.*"))
+
+
+def notebooks(book: Path) -> list[str]:
+    return sorted(path.name for path in (book / "_build" / "html" / "notebooks").iterdir())
 
 
 def test_a_cell_that_raises_stops_the_build_and_the_mended_page_is_right(book):
@@ -119,10 +123,12 @@ def test_no_build_says_done_before_it_is(book, tally):
     assert mended.returncode == 0 and not ran(mended), mended.stdout[-2000:]
     assert not any(part in files(book) for part in SOLUTION)
     assert all(part in files(book) for part in ("data: ", "six times seven", 'id="equation-later"'))
+    assert notebooks(book) == ["index_to_work.ipynb"]
     write(book, SEES + EXERCISE + "\nMore words.\n")
     words = build(book)
     assert words.returncode == 0 and not ran(words)
     assert all(part in files(book) for part in ("More words.", "six times seven", 'id="equation-later"', *SOLUTION))
+    assert notebooks(book) == ["index.ipynb", "index_to_work.ipynb"]
 
     with open(book / "vaecore" / "vae.py", "a") as source:
         source.write("# changed\n")

@@ -5,6 +5,7 @@ import sys
 import pytest
 from docutils import nodes
 from site_pages import ROOT
+from sphinx_exercise.nodes import exercise_node, solution_node
 
 sys.path.append(str(ROOT / "book" / "_ext"))
 import docstrings
@@ -66,3 +67,49 @@ def test_a_picture_shrinks_until_its_words_would_get_too_small():
         picture = f'<svg class="vae-picture" width="200pt">{texts}</svg>'
         assert f'<svg class="vae-picture" style="--vae-least-width: {least}" ' in vaebook.pictures_to_screens(picture)
     assert "style" not in vaebook.pictures_to_screens('<svg class="vae-picture" width="200pt"><path/></svg>')
+
+
+STARTER = "def kl_sum(q, p):\n    ..."
+
+
+def with_exercises():
+    """A page as a section: one function to build, one question, and the solution of each."""
+    section = nodes.section()
+    for label, task in (("ex-build-kl-sum", "Build: add up"), ("ex-why", "Why?")):
+        code = nodes.literal_block(STARTER, STARTER, language="python")
+        more = [nodes.paragraph("", "The task."), code]
+        section += exercise_node("", nodes.title("", task), nodes.section("", *more), label=label)
+        section += solution_node("", nodes.title("", "Solution"), nodes.paragraph("", "Add up."))
+    return section
+
+
+def cells_of(edition):
+    page, section = edition(notebooks.Markdown(None, {}, str)), with_exercises()
+    page.section(section, 1)
+    assert section.astext() == with_exercises().astext()  # the other edition is made of it too
+    page.end_of_words()
+    return [(cell.cell_type, cell.source) for cell in page.cells]
+
+
+def test_the_edition_to_read_has_task_starter_and_solution_in_its_words():
+    ((kind, said),) = cells_of(notebooks.Notebook)
+    assert kind == "markdown" and said.count("def kl_sum") == 2 and said.count("Add up.") == 2
+
+
+def test_the_edition_to_work_has_starter_and_check_and_no_solution():
+    """A question that is no function to build gets an empty cell, and keeps its code in its words."""
+    build, starter, check, why, empty = cells_of(notebooks.WorkNotebook)
+    assert build == ("markdown", "> **Build: add up**\n>\n> The task.")
+    assert starter == ("code", STARTER)
+    assert check == ("code", "from vaecore.exercises import check\n\ncheck(kl_sum)")
+    assert why[0] == "markdown" and "The task." in why[1] and "def kl_sum" in why[1] and "Add up." not in why[1]
+    assert empty == ("code", "")
+
+
+def test_a_page_offers_the_editions_that_it_has(monkeypatch):
+    """One where there are no exercises; only the one to work in where solutions are left out."""
+    names = {"": ["Notebook to read", "In Colab, to read"], "_to_work": ["Notebook to work", "In Colab, to work"]}
+    assert {suffix: words for suffix, (_, *words) in notebooks.editions(with_exercises()).items()} == names
+    assert list(notebooks.editions(nodes.section())) == [""]
+    monkeypatch.setenv("VAEBOOK_SOLUTIONS", "0")
+    assert list(notebooks.editions(with_exercises())) == ["_to_work"]

@@ -1,5 +1,6 @@
 """The notebooks that `make book` writes hold the whole page, in words that Colab and its like can show."""
 
+import ast
 import re
 
 import manuscript as ms
@@ -9,6 +10,8 @@ from site_pages import ROOT
 
 PAGES = {path.stem: path.read_text() for path in sorted((ROOT / "book").glob("*.md"))}
 PAGES = {name: text for name, text in PAGES.items() if ms.cells(text)}
+WITH_EXERCISES = {name: text for name, text in PAGES.items() if re.search(r"^`{3,}\{exercise", text, re.MULTILINE)}
+SOLUTION = re.compile(r"(?ms)^`{3,}\{solution-start\}.*?^`{3,}\{solution-end\}\n`{3,}$")
 RAW = [
     r"\{[\w:.-]+\}`",  # roles
     r"^\s*(:{3,}|`{3,}\{)",  # directives
@@ -43,10 +46,16 @@ def without_title(source):
 
 
 def test_each_page_with_cells_offers_its_notebook(site):
-    assert {path.name for path in (site / "notebooks").iterdir()} == {f"{name}.ipynb" for name in PAGES}
+    both = {f"{name}_to_work.ipynb" for name in WITH_EXERCISES} | {f"{name}.ipynb" for name in PAGES}
+    assert {path.name for path in (site / "notebooks").iterdir()} == both
     for name in PAGES:
         html = (site / f"{name}.html").read_text()
-        assert f'<a href="notebooks/{name}.ipynb" download>Download notebook</a>' in html
+        read, work = (
+            f'<a href="notebooks/{name}.ipynb" download>',
+            f'<a href="notebooks/{name}_to_work.ipynb" download>',
+        )
+        offered = f"{read}Notebook to read</a> {work}Notebook to work</a>"
+        assert (offered if name in WITH_EXERCISES else f"{read}Download notebook</a>") in html
         assert "colab.research" not in html  # while no repository is named
 
 
@@ -117,8 +126,58 @@ def test_solutions_are_folded(page):
     said = words(notebook)
     assert said.count("<details>") == said.count("</details>") == said.count("<summary>") >= n_solutions
     assert len(set(re.findall(r"<summary><b>(Solution to Exercise [\d.]+)", said))) == n_solutions
-    rest = re.sub(r"(?ms)^`{3,}\{solution-start\}.*?^`{3,}\{solution-end\}\n`{3,}$", "", text)
-    outside = {cell.body.rstrip() for cell in ms.cells(rest)}
+    outside = {cell.body.rstrip() for cell in ms.cells(SOLUTION.sub("", text))}
     for cell in code(notebook):
         if without_title(cell.source) not in outside:
             assert cell.metadata.jupyter.source_hidden and cell.metadata.jupyter.outputs_hidden
+
+
+def to_fill_in(exercise):
+    """The cells that the edition to work has below an exercise, a block of the source."""
+    label = exercise.options["label"]
+    if not label.startswith("ex-build-"):
+        return [""]
+    starters = re.findall(r"(?ms)^```python\n(.*?)\n```$", exercise.body)
+    name = label.removeprefix("ex-build-").replace("-", "_")
+    return ["\n\n".join(starters), f"from vaecore.exercises import check\n\ncheck({name})"]
+
+
+@pytest.mark.parametrize("name", WITH_EXERCISES)
+def test_the_edition_to_work_has_cells_to_fill_in_and_no_solution(name, site):
+    notebook = nbformat.read(site / "notebooks" / f"{name}_to_work.ipynb", as_version=nbformat.NO_CONVERT)
+    nbformat.validate(notebook)
+    expected = []
+    for block in ms.blocks(SOLUTION.sub("", WITH_EXERCISES[name])):
+        expected += [block.body.rstrip()] if block.kind == "code-cell" else []
+        expected += to_fill_in(block) if block.kind == "exercise" else []
+    assert [without_title(cell.source) for cell in code(notebook)] == expected
+    assert "Solution to" not in words(notebook) and raw(words(notebook)) == unbalanced(words(notebook)) == []
+
+
+def used_and_made(cells):
+    """The names that cells read, and those that they bind."""
+    trees = [ast.parse(re.sub(r"(?m)^%.*$", "", cell.body)) for cell in cells]
+    found = [node for tree in trees for node in ast.walk(tree)]
+    names = [node for node in found if isinstance(node, ast.Name)]
+    used = {node.id for node in names if isinstance(node.ctx, ast.Load)}
+    made = {node.id for node in names if isinstance(node.ctx, ast.Store)}
+    made |= {node.name for node in found if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+    made |= {(node.asname or node.name).split(".")[0] for node in found if isinstance(node, ast.alias)}
+    return used, made | {node.arg for node in found if isinstance(node, ast.arg)}
+
+
+def needed_from_solutions(text):
+    outside, all_cells = ms.cells(SOLUTION.sub("", text)), ms.cells(text)
+    return used_and_made(outside)[0] & used_and_made(all_cells)[1] - used_and_made(outside)[1]
+
+
+@pytest.mark.parametrize("name", WITH_EXERCISES)
+def test_no_cell_needs_what_only_a_solution_makes(name):
+    """Else the edition to work would not run."""
+    assert needed_from_solutions(WITH_EXERCISES[name]) == set()
+
+
+def test_a_cell_that_needs_a_solution_is_found():
+    cell = "```{code-cell} ipython3\n%s\n```\n"
+    solution = "```{solution-start} a\n```\n" + cell % "gap = 1" + "```{solution-end}\n```\n"
+    assert needed_from_solutions(solution + cell % "print(gap)") == {"gap"}

@@ -16,7 +16,14 @@ from vaecore.train import fit
 from vaecore.vae import VAE
 
 
-@pytest.mark.parametrize("schedule, expected", [("constant", [1, 1, 1, 1]), ("cosine", [1, 0.853553, 0.5, 0.146447])])
+@pytest.mark.parametrize(
+    "schedule, expected",
+    [
+        ("constant", [1, 1, 1, 1]),
+        ("cosine", [1, 0.853553, 0.5, 0.146447]),
+        ("warm cosine", [0, 0.853553, 0.5, 0.146447]),
+    ],
+)
 def test_schedules(schedule, expected):
     """Adam's step is as long as the rate while the gradient stays the same."""
     weight = torch.nn.Linear(1, 1, bias=False)

@@ -1,0 +1,242 @@
+"""`check` says right of what is right, and of everything else what is wrong with it."""
+
+import functools
+import json
+import re
+import subprocess
+import sys
+import warnings
+
+import answer_mutants
+import pytest
+import right_answers
+import torch
+
+from vaecore.exercises import EXERCISES, base, check
+from vaecore.exercises.base import Finding, Outcome, ask
+
+FRESH = 7  # a seed of probes that check never uses
+SLOW = {"build_vae": 10}  # mutants of a whole model, each of which is trained
+
+
+@pytest.mark.parametrize("name", EXERCISES)
+def test_each_known_wrong_answer_gets_its_own_sentence(name):
+    wrong = EXERCISES[name].wrong
+    sentences = [one.sentence for one in wrong]
+    said = [check(one.answer, name) for one in wrong]
+    assert [verdict.sentence for verdict in said] == sentences and not any(said)
+    assert len(set(sentences)) == len(sentences)
+    assert all(verdict.hint and one.hint for verdict, one in zip(said, wrong, strict=True))
+
+
+@pytest.mark.parametrize("name", EXERCISES)
+def test_right_answers_are_right_however_they_are_written(name):
+    verdicts = [check(getattr(right_answers, f"{name}_{way}"), name) for way in (1, 2, 3)]
+    assert all(verdicts), verdicts
+    assert repr(verdicts[0]) == f"Right: {EXERCISES[name].tested}"
+    exercise = EXERCISES[name]
+    if exercise.gradients:  # the oracle has them too, or they would not be tested
+        for probe in exercise.probes(FRESH):
+            assert all(slope is not None for slope in base.expected(exercise, probe)[1].slopes.values())
+
+
+def outcomes(exercise, answer) -> list[Outcome]:
+    """What an answer does with fresh probes."""
+    probes, likes, _ = base.references(exercise, FRESH)
+    return [ask(exercise, answer, probe, like) for probe, like in zip(probes, likes, strict=True)]
+
+
+@functools.cache
+def said_of(exercise, answer) -> list[Outcome] | str:
+    """The same, or the kind of finding or error that it ends with."""
+    try:
+        return outcomes(exercise, answer)
+    except Finding as finding:
+        return finding.kind
+    except Exception as error:
+        return type(error).__name__
+
+
+def ratios(mine, right) -> tuple[torch.Tensor, torch.Tensor]:
+    return tuple(torch.cat([v.double().flatten() for one in all_of for v in one.values]) for all_of in (mine, right))
+
+
+def is_true(exercise, answer, verdict, right) -> bool:
+    """Whether a verdict on an answer holds on probes that check has not seen.
+
+    A known mistake is true if there, too, the answer gives what the known wrong answer gives; a general finding, if
+    what it says can be seen there by another way than check's.
+    """
+    mine = said_of(exercise, answer)
+    if verdict.kind == "known":
+        (wrong,) = [one for one in exercise.wrong if one.sentence == verdict.sentence]
+        theirs = said_of(exercise, wrong.answer)
+        if isinstance(mine, str) or isinstance(theirs, str):
+            return mine == theirs
+        return base.apart(mine, theirs, exercise.tolerance) <= 1
+    if isinstance(mine, str):  # it stops in the same way there
+        return verdict.kind in (mine, "error", "in place") and (verdict.kind != "error" or mine in verdict.sentence)
+    values = [(a, b) for x, y in zip(mine, right, strict=True) for a, b in zip(x.values, y.values, strict=True)]
+    if verdict.kind in ("shape", "dtype"):
+        return any(getattr(a, verdict.kind) != getattr(b, verdict.kind) for a, b in values)
+    if verdict.kind == "nan":
+        asked = zip(*base.references(exercise, 0)[:2], strict=True)
+        return any(not value.isfinite().all() for pair in asked for value in ask(exercise, answer, *pair).values)
+    if verdict.kind == "in place":
+        return any(one.changed for one in mine)
+    if verdict.kind == "gradient":
+        slopes = [(x.slopes[n], y.slopes[n]) for x, y in zip(mine, right, strict=True) for n in y.slopes]
+        return any(base.distance(a, b, exercise.tolerance) > 1 for a, b in slopes)
+    probe = exercise.probes(FRESH)[1]
+    if verdict.kind == "mixed":  # a row by itself
+        one = right[1].values[0]
+        alone = [a[:1] if isinstance(a, torch.Tensor) and a.shape[:1] == one.shape[:1] else a for a in probe]
+        return base.distance(answer(*alone), mine[1].values[0][:1], exercise.tolerance) > 1
+    if verdict.kind == "unused":
+        name = verdict.sentence.split()[-1].rstrip(".")
+        changed = [base._changed(a) if n == name else a for n, a in zip(exercise.arguments, probe, strict=True)]
+        return torch.allclose(answer(*changed), mine[1].values[0], equal_nan=True)
+    if verdict.kind == "random":
+        return not all(torch.equal(answer(*p), answer(*p)) for p in exercise.probes(FRESH))
+    a, b = ratios(mine, right)
+    number = [float(n) for n in re.findall(r"[\d.]+(?:e[+-]?\d+)?", verdict.sentence.split("too")[0].rstrip("."))]
+    if verdict.kind == "sign":
+        return torch.allclose(a, -b, rtol=1e-3, atol=1e-3)
+    if verdict.kind == "factor":
+        return torch.allclose(a.abs(), number[0] * b.abs(), rtol=2e-2, atol=1e-3)
+    if verdict.kind == "offset":
+        return torch.allclose((a - b).abs(), torch.full_like(a, number[0]), rtol=2e-2, atol=1e-3)
+    if verdict.kind in ("log", "exp"):
+        return torch.allclose(a, getattr(b, verdict.kind)(), rtol=1e-3, atol=1e-3)
+    if verdict.kind == "type":
+        return True  # its own result says so
+    assert verdict.kind == "value", verdict
+    return base.apart(mine, right, exercise.tolerance) > 1
+
+
+@pytest.mark.parametrize("name", EXERCISES)
+def test_mutants_of_a_right_answer_are_found_and_truly_described(name, record_property):
+    """Fifty of each: none that does anything else passes; four fifths at least hear what is true of them."""
+    exercise = EXERCISES[name]
+    right = outcomes(exercise, getattr(right_answers, f"{name}_1"))
+    passed, false, told, n = [], [], {}, 0
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for mutant in answer_mutants.of(name, SLOW.get(name, 50)):
+            verdict = mutant.verdict
+            if verdict:
+                mine = said_of(exercise, mutant)
+                if isinstance(mine, str) or base.apart(mine, right, exercise.tolerance) > 1:
+                    passed.append(mutant.source)
+                continue
+            n += 1
+            told[verdict.kind] = told.get(verdict.kind, 0) + 1
+            if not is_true(exercise, mutant, verdict, right):
+                false.append((verdict, mutant.source))
+    record_property("told", told)
+    assert passed == []
+    assert len(false) <= 0.2 * n, false
+
+
+def kl(mu, log_var):
+    return 0.5 * (mu**2 + log_var.exp() - 1 - log_var).sum(-1)
+
+
+def in_place(mu, log_var):
+    mu *= 0.5
+    return kl(2 * mu, log_var)
+
+
+def in_place_only_of_data(mu, log_var):
+    result = kl(mu, log_var)
+    mu.data += 1
+    return result
+
+
+def raises(mu, log_var):
+    raise ValueError("first line\nno such thing")
+
+
+def on_another_device(mu, log_var):
+    return torch.zeros(len(mu), device="cpu") + kl(mu, log_var)
+
+
+def noisy(mu, log_var):
+    return kl(mu, log_var) + torch.randn(len(mu))
+
+
+@pytest.mark.parametrize(
+    "answer, kind, said",
+    [
+        (raises, "error", "ValueError: no such thing"),
+        (lambda mu: mu, "error", "cannot be called as the exercise says"),
+        (lambda mu, log_var: 1 / 0, "error", "ZeroDivisionError: division by zero"),
+        (lambda mu, log_var: None, "type", "returns None"),
+        (lambda mu, log_var: kl(mu, log_var).detach().numpy(), "type", "a ndarray, and a tensor is expected"),
+        (lambda mu, log_var: kl(mu, log_var).tolist(), "type", "a list"),
+        (lambda mu, log_var: (kl(mu, log_var), 0), "type", "a tuple"),
+        (
+            lambda mu, log_var: kl(mu, log_var)[:, None],
+            "shape",
+            "(1, 1), and (1,), one number for each picture, (B,), is",
+        ),
+        (lambda mu, log_var: kl(mu, log_var).double(), "dtype", "torch.float64, and torch.float32"),
+        (lambda mu, log_var: kl(mu, log_var) / 0, "nan", "gives inf where a number is expected"),
+        (lambda mu, log_var: 3 * kl(mu, log_var), "factor", "3 times what they should be"),
+        (lambda mu, log_var: kl(mu, log_var) + 2, "offset", "2 too high"),
+        (lambda mu, log_var: kl(mu, 0.7 * log_var), "value", "With mu = [[1, 0.5]], log_var = [[0.5, -1]] it gives ["),
+        (lambda mu, log_var: kl(mu, log_var) * kl(mu, log_var).sum(), "mixed", "with the other rows"),
+        (lambda mu, log_var: 1.1 * log_var.sum(-1), "unused", "no use of mu"),
+        (lambda mu, log_var: kl(mu, log_var.detach()), "gradient", "no gradient reaches log_var"),
+        (in_place, "in place", "changes its argument mu in place"),
+        (in_place_only_of_data, "in place", "changes its argument mu in place"),
+        (noisy, "random", "Two calls"),
+    ],
+)
+def test_what_can_be_wrong_with_any_function_is_said(answer, kind, said):
+    verdict = check(answer, "kl")
+    assert not verdict and verdict.kind == kind and said in verdict.sentence
+    first, hint = repr(verdict).split("\n")
+    assert first == f"Not yet. {verdict.sentence}" and hint == f"Hint: {verdict.hint}" and verdict.hint
+
+
+def test_a_result_on_the_wrong_device_is_said(monkeypatch):
+    monkeypatch.setattr(base, "OTHER_DEVICE", "meta")  # the only second device that every machine has
+    assert check(kl)
+    assert check(on_another_device, "kl").kind == "device"
+
+
+def test_check_knows_the_exercise_by_its_name_and_says_what_it_knows():
+    assert check(kl) and check(lambda mu, log_var: kl(mu, log_var), "kl")
+    unknown = check(lambda mu: mu)
+    assert not unknown and all(name in unknown.sentence for name in EXERCISES)
+    assert "`kl`" in check(kl, "KL_").hint or "`kl`" in check(kl, "kll").hint
+    assert check(3.0).kind == "type" and check(torch.ones(3)).kind == "type"
+
+
+def test_check_leaves_random_numbers_and_the_reader_s_module_alone():
+    torch.manual_seed(5)
+    due = torch.rand(3)
+    torch.manual_seed(5)
+    assert check(right_answers.label_split_3, "label_split") and check(right_answers.rsample_1, "rsample")
+    assert torch.equal(torch.rand(3), due)
+
+
+def test_each_chapter_has_two_exercises_and_they_are_listed():
+    found = subprocess.run(
+        [sys.executable, "-m", "vaecore.exercises", "--list", "--json"], capture_output=True, text=True, check=True
+    )
+    rows = json.loads(found.stdout)
+    assert [row["name"] for row in rows] == list(EXERCISES)
+    chapters = [row["chapter"] for row in rows]
+    assert all(chapters.count(chapter) >= 2 for chapter in range(1, 12)) and chapters == sorted(chapters)
+    assert all(row["known_wrong_answers"] == len(EXERCISES[row["name"]].wrong) >= 9 for row in rows)
+
+
+def test_the_list_is_a_table_without_json(capsys, monkeypatch):
+    from vaecore.exercises import __main__ as door
+
+    monkeypatch.setattr(sys, "argv", ["exercises", "--list"])
+    door.main()
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 1 + len(EXERCISES) and lines[0].split() == ["chapter", "name", "known", "wrong", "answers"]

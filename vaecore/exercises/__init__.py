@@ -1,0 +1,34 @@
+"""The exercises "Build it" of the chapters: `check` tries the reader's function and says what is wrong with it."""
+
+import difflib
+from typing import Any
+
+from . import chapters_1_to_4, chapters_5_to_7, chapters_8_to_11
+from .base import Exercise, Verdict, examine
+from .whole_vae import BUILD_VAE
+
+EXERCISES: dict[str, Exercise] = {
+    exercise.name: exercise
+    for exercise in (*chapters_1_to_4.EXERCISES, *chapters_5_to_7.EXERCISES, *chapters_8_to_11.EXERCISES, BUILD_VAE)
+}
+
+
+def check(answer: Any, name: str | None = None) -> Verdict:
+    """Try the reader's function; the exercise is the one of its name, or the one named.
+
+    The verdict is true if it is right. If not, it says in one sentence what the mistake is, with a hint.
+    """
+    if not callable(answer):
+        return Verdict(
+            False, "type", f"check is given a {type(answer).__name__}.", "Give it the function: `check(kl)`."
+        )
+    name = name or str(getattr(answer, "__name__", ""))
+    if name not in EXERCISES:
+        near = difflib.get_close_matches(name, EXERCISES, n=1)
+        hint = (
+            f'Is it `{near[0]}`? `check(f, "{near[0]}")` tries f under that name.'
+            if near
+            else 'Or name it: `check(f, "kl")`.'
+        )
+        return Verdict(False, "unknown", f"No exercise is called {name!r}; there are {', '.join(EXERCISES)}.", hint)
+    return examine(EXERCISES[name], answer)

@@ -1,0 +1,488 @@
+"""How an answer is examined: on probes, against an oracle and the wrong answers that are known."""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..seeds import seeded
+
+OTHER_DEVICE = "cuda" if torch.cuda.is_available() else None  # a second device to try every answer on
+
+
+class Finding(Exception):
+    """What is wrong with an answer, and a hint: raised where it is found."""
+
+    def __init__(self, kind: str, sentence: str, hint: str) -> None:
+        super().__init__(sentence)
+        self.kind, self.sentence, self.hint = kind, sentence, hint
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What `check` found: true if the answer is right; its repr says why, or what is wrong, with a hint."""
+
+    is_right: bool
+    kind: str  #: "right", "known" for a mistake of the exercise's own table, or what was found in general
+    sentence: str
+    hint: str = ""
+
+    def __bool__(self) -> bool:
+        return self.is_right
+
+    def __repr__(self) -> str:
+        return f"Right: {self.sentence}" if self.is_right else f"Not yet. {self.sentence}\nHint: {self.hint}"
+
+
+@dataclass(frozen=True)
+class Wrong:
+    """A wrong answer that is known, the sentence that names its mistake, and a hint."""
+
+    answer: Callable
+    sentence: str
+    hint: str
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """One function that the reader builds.
+
+    `probes(seed)` lists arguments, the first of them small enough to be shown; `oracle` says what comes out, by
+    another way than the reader's. `run` calls the answer where one plain call is not enough. `gradients` names the
+    arguments in which the result must have a slope.
+    """
+
+    chapter: int
+    name: str
+    arguments: tuple[str, ...]
+    tested: str  #: what "Right" says
+    probes: Callable[[int], list[tuple]]
+    oracle: Callable
+    wrong: tuple[Wrong, ...]
+    gradients: tuple[str, ...] = ()
+    run: Callable | None = None
+    tolerance: tuple[float, float] = (1e-4, 1e-4)  #: relative, absolute
+    plain: bool = (
+        True  #: whether the result itself is what the oracle gives, so that its shape and factors mean something
+    )
+    shape: str = ""  #: of the result, in words
+    words: Callable[[int, float, float], str] | None = None  #: of the number at a place of the oracle's, and its due
+
+
+@dataclass
+class Outcome:
+    """What an answer did with one probe: its result, as a list of tensors, and the slopes of it."""
+
+    values: list[Tensor]
+    slopes: dict[str, Tensor | None] = field(default_factory=dict)
+    changed: list[str] = field(default_factory=list)
+
+
+def _copy(argument: Any) -> Any:
+    return argument.clone() if isinstance(argument, Tensor) else argument
+
+
+def _as_tensors(value: Any, like: Any) -> list[Tensor]:
+    """The result as tensors; raises Finding where it has another type than `like`, what the oracle gives."""
+    wanted = {tuple: "a pair of tensors", float: "a number"}.get(type(like), "a tensor")
+    if value is None:
+        raise Finding("type", f"It returns None instead of {wanted}.", "Is the `return` missing?")
+    if isinstance(like, float) and type(value) in (float, int):
+        return [torch.tensor(float(value))]
+    parts, likes = (value, like) if isinstance(like, tuple) else ((value,), (like,))
+    is_pair = isinstance(parts, tuple | list) and len(parts) == len(likes)
+    if isinstance(like, float) or not is_pair or not all(isinstance(part, Tensor) for part in parts):
+        came = "a tensor that still carries the graph" if _has_graph(value) else f"a {type(value).__name__}"
+        hint = (
+            "`.item()` makes a number of a tensor."
+            if isinstance(like, float)
+            else "Look at the last line: what does it return?"
+        )
+        raise Finding("type", f"It returns {came}, and {wanted} is expected.", hint)
+    return list(parts)
+
+
+def _has_graph(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.requires_grad
+
+
+def ask(exercise: Exercise, answer: Callable, probe: tuple, like: Any) -> Outcome:
+    """Runs the answer on copies of a probe: results, slopes, and which arguments it has changed."""
+    run = exercise.run or (lambda answer, *arguments: answer(*arguments))
+    leaves = {
+        name: argument.clone().requires_grad_()
+        for name, argument in zip(exercise.arguments, probe, strict=False)
+        if name in exercise.gradients
+    }
+    handed = [
+        leaves[name].clone() if name in leaves else _copy(argument)  # no leaf itself, so that changes in place are seen
+        for name, argument in zip(exercise.arguments, probe, strict=False)
+    ]
+    with seeded(0):
+        values = _as_tensors(run(answer, *handed), like)
+    changed = [
+        name
+        for name, before, after in zip(exercise.arguments, probe, handed, strict=False)
+        if isinstance(before, Tensor) and not (before.shape == after.shape and torch.equal(before, after))
+    ]
+    slopes: list[Tensor | None] = [None] * len(leaves)
+    if leaves and values[0].requires_grad:
+        weights = torch.linspace(1, 2, values[0].numel()).view_as(values[0])
+        slopes = list(torch.autograd.grad((values[0] * weights).sum(), list(leaves.values()), allow_unused=True))
+    return Outcome([value.detach() for value in values], dict(zip(leaves, slopes, strict=True)), changed)
+
+
+def distance(a: Tensor | None, b: Tensor | None, tolerance: tuple[float, float]) -> float:
+    """The largest difference of two tensors, in tolerances of b; 0 where both are missing, or infinite alike."""
+    if a is None or b is None:
+        return 0.0 if a is b or not (b if a is None else a).any() else math.inf  # type: ignore[union-attr]
+    if a.shape != b.shape or a.dtype != b.dtype:
+        return math.inf
+    a, b = a.double(), b.double()
+    if not torch.equal(a.isfinite(), b.isfinite()) or not torch.equal(a.isnan(), b.isnan()):
+        return math.inf
+    a, b = a.nan_to_num(0, 1e30, -1e30), b.nan_to_num(0, 1e30, -1e30)
+    return ((a - b).abs() / (tolerance[0] * b.abs() + tolerance[1])).max().item() if a.numel() else 0.0
+
+
+def apart(a: list[Outcome], b: list[Outcome], tolerance: tuple[float, float]) -> float:
+    """How far two answers are apart on all probes, in results and slopes; 1 is just within the tolerance."""
+    total = 0.0
+    for one, other in zip(a, b, strict=True):
+        pairs = list(zip(one.values, other.values, strict=True))
+        pairs += [(one.slopes.get(name), slope) for name, slope in other.slopes.items()]
+        total = max([total, *(distance(x, y, tolerance) for x, y in pairs)])
+    return total
+
+
+def expected(exercise: Exercise, probe: tuple) -> tuple[Any, Outcome]:
+    """What the oracle gives for a probe, as it is and as an outcome with slopes."""
+    like = exercise.oracle(*map(_copy, probe))
+    if isinstance(like, float):
+        return like, Outcome([torch.tensor(like)])
+    plain = Exercise(**{**vars(exercise), "run": None})
+    return like, ask(plain, exercise.oracle, probe, like)
+
+
+@cache
+def references(exercise: Exercise, seed: int) -> tuple[list[tuple], list[Any], list[Outcome]]:
+    probes = exercise.probes(seed)
+    pairs = [expected(exercise, probe) for probe in probes]
+    return probes, [like for like, _ in pairs], [outcome for _, outcome in pairs]
+
+
+@cache
+def _wrong_outcomes(exercise: Exercise, seed: int) -> list[list[Outcome] | None]:
+    """What each known wrong answer gives; None where it raises a finding of its own."""
+    probes, likes, _ = references(exercise, seed)
+    found: list[list[Outcome] | None] = []
+    for wrong in exercise.wrong:
+        try:
+            found.append([ask(exercise, wrong.answer, *pair) for pair in zip(probes, likes, strict=True)])
+        except Exception:
+            found.append(None)
+    return found
+
+
+def examine(exercise: Exercise, answer: Callable, seed: int = 0) -> Verdict:
+    """The verdict on an answer, from the probes of this seed. It raises nothing that the answer raises."""
+    try:
+        for finding in _findings(exercise, answer, seed):
+            return Verdict(False, finding.kind, finding.sentence, finding.hint)
+    except Finding as finding:
+        return Verdict(False, finding.kind, finding.sentence, finding.hint)
+    except Exception as error:
+        finding = of_error(error)
+        return Verdict(False, finding.kind, finding.sentence, finding.hint)
+    return Verdict(True, "right", exercise.tested)
+
+
+def of_error(error: Exception) -> Finding:
+    """What an answer's own error means."""
+    text = (str(error).strip().splitlines() or ["no message"])[-1].strip().rstrip(".")
+    said = f"{type(error).__name__}: {text if len(text) <= 160 else text[:157] + '...'}"
+    if "modified by an inplace operation" in text:
+        return Finding(
+            "in place",
+            "Something that `backward` still needs was changed before it: in place, or by a step of the optimiser.",
+            "`a += b` and `a.exp_()` write into the old tensor; and `step` comes after `backward`.",
+        )
+    if "in-place operation" in text:
+        return Finding(
+            "in place",
+            f"It changes an argument in place, and autograd forbids it ({said}).",
+            "`a = a + b` makes a new tensor, `a += b` and `a.exp_()` write into the old one.",
+        )
+    if "device" in text and ("cuda" in text or "meta" in text):
+        return Finding(
+            "device",
+            f"It mixes devices ({said}).",
+            "Make new tensors on the device of the arguments, as `torch.zeros_like(x)` or `device=x.device`.",
+        )
+    if isinstance(error, TypeError) and "argument" in text and "()" in text:
+        return Finding(
+            "error",
+            f"It cannot be called as the exercise says ({said}).",
+            "Keep the starter's arguments, in their order.",
+        )
+    return Finding(
+        "error",
+        f"It stops with an error ({said}).",
+        "Call it by hand on two small tensors, and print the shapes inside.",
+    )
+
+
+def _findings(exercise: Exercise, answer: Callable, seed: int) -> Iterator[Finding]:
+    """All that is wrong with an answer, the most telling first."""
+    probes, likes, right = references(exercise, seed)
+    outcomes = [ask(exercise, answer, *pair) for pair in zip(probes, likes, strict=True)]
+    if apart(outcomes, right, exercise.tolerance) > 1:
+        distances = [
+            math.inf if wrong is None else apart(outcomes, wrong, exercise.tolerance)
+            for wrong in _wrong_outcomes(exercise, seed)
+        ]
+        if min(distances, default=math.inf) <= 1:
+            wrong = exercise.wrong[distances.index(min(distances))]
+            yield Finding("known", wrong.sentence, wrong.hint)
+    yield from _in_general(exercise, answer, probes, likes, outcomes, right)
+
+
+def _in_general(exercise, answer, probes, likes, outcomes: list[Outcome], right: list[Outcome]) -> Iterator[Finding]:
+    """What can be wrong with any function."""
+    tolerance = exercise.tolerance
+    for mine, best in zip(outcomes, right, strict=True):
+        yield from _of_form(exercise, mine, best)
+    for mine in outcomes:
+        if mine.changed:
+            yield Finding(
+                "in place",
+                f"It changes its argument {mine.changed[0]} in place.",
+                "Whoever calls it may need that tensor again: make a new one.",
+            )
+    again = ask(exercise, answer, probes[0], likes[0])
+    with seeded(1):
+        run = exercise.run or (lambda answer, *arguments: answer(*arguments))
+        other = _as_tensors(run(answer, *map(_copy, probes[0])), likes[0])
+    if exercise.plain and max(distance(x.detach(), y, tolerance) for x, y in zip(other, again.values, strict=True)) > 1:
+        yield Finding(
+            "random",
+            "Two calls with the same arguments give different results.",
+            "All that it needs is handed in: draw nothing inside.",
+        )
+    for mine, best in zip(outcomes, right, strict=True):
+        for value, wanted in zip(mine.values, best.values, strict=True):
+            if not value.is_floating_point() or value.isfinite().all() or not wanted.isfinite().all():
+                continue
+            what = "nan" if value.isnan().any() else "inf"
+            yield Finding(
+                "nan",
+                f"It gives {what} where a number is expected.",
+                "Where is a logarithm of 0 taken, a large number put into exp, or 0 multiplied with infinity?",
+            )
+    if any(
+        distance(x, y, tolerance) > 1
+        for a, b in zip(outcomes, right, strict=True)
+        for x, y in zip(a.values, b.values, strict=True)
+    ):
+        if exercise.plain:
+            yield from relations(outcomes, right, tolerance)
+            yield from _of_rows(exercise, answer, probes[1], likes[1])
+            yield from _of_use(exercise, answer, probes[1], likes[1])
+        yield _of_value(exercise, probes, outcomes, right)
+    yield from _of_slopes(exercise, outcomes, right)
+    yield from _of_device(exercise, answer, probes[0], likes[0])
+
+
+def _of_form(exercise: Exercise, mine: Outcome, best: Outcome) -> Iterator[Finding]:
+    for value, wanted in zip(mine.values, best.values, strict=True):
+        if value.shape != wanted.shape:
+            shape = f", {exercise.shape}," if exercise.shape else ""
+            yield Finding(
+                "shape",
+                f"Its result has shape {tuple(value.shape)}, and {tuple(wanted.shape)}{shape} is expected.",
+                "Which axis should be added up, and which one stay? Print the shapes inside.",
+            )
+        if value.dtype != wanted.dtype:
+            yield Finding(
+                "dtype",
+                f"Its result has dtype {value.dtype}, and {wanted.dtype} is expected.",
+                "Give new tensors the dtype of the arguments.",
+            )
+
+
+def relations(outcomes: list[Outcome], right: list[Outcome], tolerance: tuple[float, float]) -> Iterator[Finding]:
+    """How wrong numbers hang together with the right ones, if they do."""
+    pairs = [
+        (x.double(), y.double())
+        for a, b in zip(outcomes, right, strict=True)
+        for x, y in zip(a.values, b.values, strict=True)
+    ]
+    if not outcomes[0].values[0].is_floating_point():
+        return
+    a, b = (torch.cat([pair[i].flatten() for pair in pairs]) for i in (0, 1))
+    if len(a) < 3 or not (a.isfinite().all() and b.isfinite().all()):
+        return
+
+    def same(guess: Tensor) -> bool:
+        return distance(a, guess, tolerance) <= 1
+
+    if same(-b):
+        yield Finding(
+            "sign",
+            "All its numbers have the wrong sign.",
+            "In this book higher is better, and a minus stands in the loss alone.",
+        )
+    factor = ((a * b).sum() / b.square().sum().clamp_min(1e-30)).item()
+    if same(factor * b):
+        yield Finding(
+            "factor",
+            f"All its numbers are {factor:.3g} times what they should be.",
+            "Which constant has been left out, or written once too often?"
+            if a.any()
+            else "Which line throws the arguments away?",
+        )
+    offset = (a - b).median().item()
+    if same(b + offset) and (b.std() > 1e-3):
+        yield Finding(
+            "offset",
+            f"All its numbers are {abs(offset):.3g} too {'high' if offset > 0 else 'low'}.",
+            "Which constant term has been left out, or counted twice?",
+        )
+    if (b > 0).all() and same(b.log()):
+        yield Finding("log", "It returns the logarithm of what is asked for.", "The last step is an exp.")
+    if same(b.exp()):
+        yield Finding("exp", "It returns the exp of what is asked for.", "The result is a log-probability, in nats.")
+
+
+def _try(exercise: Exercise, answer: Callable, probe: tuple) -> Tensor | None:
+    """The answer's first tensor, or nothing where it stops."""
+    try:
+        with seeded(0):
+            value = answer(*map(_copy, probe))
+        return _as_tensors(value, exercise.oracle(*map(_copy, probe)))[0].detach()
+    except Exception:
+        return None
+
+
+def _of_rows(exercise: Exercise, answer: Callable, probe: tuple, like: Any) -> Iterator[Finding]:
+    """Whether one picture's result hangs on the others of its batch, where it should not."""
+    first = like[0] if isinstance(like, tuple) else like
+    n = len(first) if isinstance(first, Tensor) and first.ndim else 0
+    if n < 2:
+        return
+    fewer = tuple(
+        argument[:-1] if isinstance(argument, Tensor) and argument.ndim and len(argument) == n else argument
+        for argument in probe
+    )
+    pairs = [(_try(exercise, each, probe), _try(exercise, each, fewer)) for each in (answer, exercise.oracle)]
+    if any(whole is None or part is None or whole.shape[:1] != (n,) for whole, part in pairs):
+        return
+    mine, theirs = (distance(part, whole[:-1], exercise.tolerance) for whole, part in pairs)  # type: ignore[index]
+    if theirs <= 1 < mine:
+        hint = "Where is something added up over axis 0, or (B,) broadcast against (B, 1)?"
+        yield Finding("mixed", "The result of one row changes with the other rows of the batch.", hint)
+
+
+def _of_use(exercise: Exercise, answer: Callable, probe: tuple, like: Any) -> Iterator[Finding]:
+    """Which argument makes no difference, although it should."""
+    before = [_try(exercise, each, probe) for each in (answer, exercise.oracle)]
+    for i, (name, argument) in enumerate(zip(exercise.arguments, probe, strict=True)):
+        other = _changed(argument)
+        after = [_try(exercise, each, (*probe[:i], other, *probe[i + 1 :])) for each in (answer, exercise.oracle)]
+        if other is None or any(value is None for value in (*before, *after)):
+            continue
+        mine, theirs = (distance(a, b, exercise.tolerance) for a, b in zip(after, before, strict=True))
+        if mine <= 1e-3 and theirs > 1:
+            yield Finding("unused", f"It makes no use of {name}.", "Which term of the formula has it in it?")
+
+
+def _changed(argument: Any) -> Any:
+    """Another value for an argument; nothing where any might be wrong."""
+    if isinstance(argument, float):
+        return argument * 1.3
+    if not isinstance(argument, Tensor) or argument.dtype == torch.int64:
+        return None
+    if argument.dtype == torch.bool:
+        return ~argument
+    if argument.dtype == torch.uint8:
+        return 255 - argument
+    return 1 - argument if ((argument == 0) | (argument == 1)).all() else 0.9 * argument + 0.05
+
+
+def _of_value(exercise: Exercise, probes, outcomes: list[Outcome], right: list[Outcome]) -> Finding:
+    """The first probe on which the result is wrong, with the numbers."""
+    for probe, mine, best in zip(probes, outcomes, right, strict=True):
+        for value, wanted in zip(mine.values, best.values, strict=True):
+            if distance(value, wanted, exercise.tolerance) <= 1:
+                continue
+            if exercise.words:
+                a, b = value.double().flatten(), wanted.double().flatten()
+                wrong = (a - b).abs() > exercise.tolerance[0] * b.abs() + exercise.tolerance[1]
+                i = int((wrong | a.isnan()).nonzero()[0])
+                return Finding("value", exercise.words(i, a[i].item(), b[i].item()), "Try it by hand with few numbers.")
+            shown = [
+                f"{name} = {said}"
+                for name, argument in zip(exercise.arguments, probe, strict=False)
+                if (said := in_words(argument))
+            ]
+            on = f"With {', '.join(shown)}" if shown else "On a probe"
+            came, due = in_words(value, 6), in_words(wanted, 6)
+            if not came:
+                i = int((value.double() - wanted.double()).abs().nan_to_num(math.inf).argmax())
+                came, due = (f"{t.flatten()[i].item():.4g} at place {i}" for t in (value, wanted))
+            return Finding(
+                "value", f"{on} it gives {came}, and {due} is expected.", "Work that one out by hand, term by term."
+            )
+    raise AssertionError("no value is wrong")
+
+
+def in_words(value: Any, most: int = 4) -> str:
+    """A short tensor or a number, as a reader would write it; nothing for all others."""
+    if isinstance(value, Tensor) and 0 < value.numel() <= most:
+        value = value.tolist()
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, bool | int | str):
+        return repr(value)
+    return f"[{', '.join(in_words(item, most) for item in value)}]" if isinstance(value, list) else ""
+
+
+def _of_slopes(exercise: Exercise, outcomes: list[Outcome], right: list[Outcome]) -> Iterator[Finding]:
+    for name in exercise.gradients:
+        pairs = [(a.slopes.get(name), b.slopes[name]) for a, b in zip(outcomes, right, strict=True)]
+        if all(distance(a, b, exercise.tolerance) <= 1 for a, b in pairs):
+            continue
+        if all(a is None or not a.any() for a, _ in pairs):
+            yield Finding(
+                "gradient",
+                f"Its numbers are right, but no gradient reaches {name}.",
+                "`.detach()`, `.item()`, `.data`, `no_grad` and a plain `sample()` all cut the graph.",
+            )
+        if any(a is not None and a.isnan().any() for a, _ in pairs):
+            yield Finding(
+                "gradient",
+                f"Its numbers are right, but the gradient in {name} is nan.",
+                "`torch.where` hides a nan from the result, and not from the gradient.",
+            )
+        yield Finding(
+            "gradient",
+            f"Its numbers are right, but the gradient in {name} is not.",
+            "A part of the formula is cut from the graph.",
+        )
+
+
+def _of_device(exercise: Exercise, answer: Callable, probe: tuple, like: Any) -> Iterator[Finding]:
+    if OTHER_DEVICE is None or any(callable(argument) for argument in probe) or exercise.run is not None:
+        return
+    moved = tuple(argument.to(OTHER_DEVICE) if isinstance(argument, Tensor) else argument for argument in probe)
+    values = _as_tensors(answer(*moved), like)
+    if any(value.device.type != torch.device(OTHER_DEVICE).type for value in values):
+        yield Finding(
+            "device",
+            f"Its arguments lie on {OTHER_DEVICE}, and its result does not.",
+            "Make new tensors on the device of the arguments, as `torch.zeros_like(x)` or `device=x.device`.",
+        )

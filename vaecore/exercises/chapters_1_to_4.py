@@ -1,0 +1,1129 @@
+"""What is built in chapters 1 to 4, with the wrong answers that are known."""
+
+import math
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.distributions import Bernoulli, Independent, Normal, kl_divergence
+
+from .base import Exercise, Finding, Wrong
+
+
+def draws(seed: int) -> Callable[..., Tensor]:
+    """Standard normal numbers of any shape, from a generator of their own."""
+    generator = torch.Generator().manual_seed(1000 + seed)
+    return lambda *shape: torch.randn(*shape, generator=generator)
+
+
+LONG_SUM = "Densities this small underflow: stay with logarithms, and add up with `logsumexp`."
+WRONG_AXIS = "One row is one picture: which axis holds what has to be added up?"
+
+# --- chapter 1 ------------------------------------------------------------------------------------------------------
+
+
+def _log_joints(seed: int) -> list[tuple]:
+    normal = draws(seed)
+    small = torch.tensor([[0.0, 1.0, 0.0]])
+    return [(small, 0.5), (3 * normal(4, 7), 0.1), (20 * normal(2, 50) - 900, 0.01), (normal(1, 3), 2.0)]
+
+
+def _grid_posterior(log_joint: Tensor, step: float) -> Tensor:
+    joint = log_joint.double()
+    ratios = torch.exp(joint[:, None, :] - joint[:, :, None])  # of every two grid points: 1 / p is a sum over them
+    return (1 / (step * ratios.sum(-1))).float()
+
+
+GRID_POSTERIOR = Exercise(
+    chapter=1,
+    name="grid_posterior",
+    arguments=("log_joint", "step"),
+    tested="each row is a density that adds up to 1 over the grid, even where p(x, z) is too small for a float.",
+    probes=_log_joints,
+    oracle=_grid_posterior,
+    shape="one density for each picture, (N, G)",
+    wrong=(
+        Wrong(
+            lambda log_joint, step: log_joint.softmax(1),
+            "The values of each row add up to 1, so they are probabilities of grid points, not a density.",
+            "A density adds up to 1 when each value is multiplied with the grid's step.",
+        ),
+        Wrong(
+            lambda log_joint, step: log_joint.softmax(1) * step,
+            "The grid's step multiplies where it should divide.",
+            "A density times the step is a probability; which of the two does softmax give?",
+        ),
+        Wrong(
+            lambda log_joint, step: log_joint.softmax(0) / step,
+            "It normalises over the pictures instead of over the grid.",
+            WRONG_AXIS,
+        ),
+        Wrong(
+            lambda log_joint, step: log_joint.flatten().softmax(0).view_as(log_joint) / step,
+            "It divides by one sum over all pictures, and every picture has an evidence of its own.",
+            WRONG_AXIS,
+        ),
+        Wrong(
+            lambda log_joint, step: log_joint.log_softmax(1) - math.log(step),
+            "It returns the log posterior, and the posterior is asked for.",
+            "One exp is missing at the end.",
+        ),
+        Wrong(
+            lambda log_joint, step: log_joint.exp() / (log_joint.exp().sum(1, keepdim=True) * step),
+            "It gives nan where all p(x, z) of a picture are too small for a float: 0 divided by 0.",
+            LONG_SUM,
+        ),
+        Wrong(
+            lambda log_joint, step: log_joint.exp(),
+            "It returns the joint density p(x, z), which does not add up to 1 over z.",
+            "Bayes' rule divides by p(x).",
+        ),
+        Wrong(
+            lambda log_joint, step: torch.exp(log_joint - log_joint.max(1, keepdim=True).values),
+            "Each row's highest value is 1, but its sum times the step is not.",
+            "Taking off the largest logarithm guards against underflow; dividing by p(x) comes after it.",
+        ),
+        Wrong(
+            lambda log_joint, step: torch.exp(log_joint - log_joint.logsumexp(1, keepdim=True) + math.log(step) * 2),
+            "The grid's step has been counted twice, as a factor, where it should divide once.",
+            "log p(x) is the logsumexp of the row plus log step, and it is subtracted.",
+        ),
+    ),
+)
+
+
+def _log_weights(seed: int) -> list[tuple]:
+    normal = draws(seed)
+    log_q = normal(3, 8)
+    return [
+        (torch.tensor([[-2.0, -1.0]]), torch.tensor([[-1.0, -1.5]])),
+        (log_q + normal(3, 8) - 2, log_q),
+        (normal(2, 40) - 600, normal(2, 40) - 20),
+        (normal(1, 5), normal(1, 5)),
+    ]
+
+
+def _log_evidence(log_joint: Tensor, log_q: Tensor) -> Tensor:
+    total = (log_joint - log_q).double()
+    while total.shape[1] > 1:  # log(a + b), two by two
+        total = torch.cat([torch.logaddexp(total[:, :1], total[:, 1:2]), total[:, 2:]], 1)
+    return (total[:, 0] - math.log(log_joint.shape[1])).float()
+
+
+LOG_EVIDENCE = Exercise(
+    chapter=1,
+    name="log_evidence",
+    arguments=("log_joint", "log_q"),
+    tested="the logarithm of the mean of p(x, z) / q(z) over the draws of each picture, also where it underflows.",
+    probes=_log_weights,
+    oracle=_log_evidence,
+    shape="one number for each picture, (N,)",
+    gradients=("log_joint",),
+    wrong=(
+        Wrong(
+            lambda log_joint, log_q: log_joint.logsumexp(1) - math.log(log_joint.shape[1]),
+            "It weighs all draws alike: log q(z) is not used.",
+            "The draws come from q, not from a uniform grid; divide each by how likely q was to make it.",
+        ),
+        Wrong(
+            lambda log_joint, log_q: (log_joint + log_q).logsumexp(1) - math.log(log_joint.shape[1]),
+            "It multiplies with q(z), and each weight is p(x, z) divided by q(z).",
+            "What q draws often must count less.",
+        ),
+        Wrong(
+            lambda log_joint, log_q: (log_q - log_joint).logsumexp(1) - math.log(log_joint.shape[1]),
+            "Its weights are upside down, q(z) / p(x, z).",
+            "Averaged over draws from q, which of the two ratios gives p(x)?",
+        ),
+        Wrong(
+            lambda log_joint, log_q: (log_joint - log_q).logsumexp(1),
+            "It adds the weights up and does not divide by the number of draws.",
+            "A mean is a sum divided by S, also under the logarithm.",
+        ),
+        Wrong(
+            lambda log_joint, log_q: (log_joint - log_q).mean(1),
+            "It averages the logarithms, which gives the ELBO, a lower bound on what is asked for.",
+            "The logarithm is taken of the mean.",
+        ),
+        Wrong(
+            lambda log_joint, log_q: (log_joint - log_q).logsumexp(0) - math.log(log_joint.shape[0]),
+            "It averages over the pictures, and the draws stay apart.",
+            WRONG_AXIS,
+        ),
+        Wrong(
+            lambda log_joint, log_q: (log_joint - log_q).flatten().logsumexp(0) - math.log(log_joint.numel()),
+            "It gives one number for all pictures together.",
+            WRONG_AXIS,
+        ),
+        Wrong(
+            lambda log_joint, log_q: (log_joint - log_q).exp().mean(1).log(),
+            "It gives -inf where the weights are too small for a float.",
+            LONG_SUM,
+        ),
+        Wrong(
+            lambda log_joint, log_q: (log_joint - log_q).exp().mean(1),
+            "It returns p(x), and its logarithm is asked for.",
+            "Small numbers underflow; log p(x) does not.",
+        ),
+        Wrong(
+            lambda log_joint, log_q: math.log(log_joint.shape[1]) - (log_joint - log_q).logsumexp(1),
+            "It has the sign of a loss: this is minus log p(x).",
+            "In this book higher is better, and a minus stands in the loss alone.",
+        ),
+        Wrong(
+            lambda log_joint, log_q: (log_joint - log_q).logsumexp(1) - log_joint.shape[1],
+            "It subtracts the number of draws S, and a division by S is the subtraction of log S.",
+            "log(a / S) = log a - log S.",
+        ),
+    ),
+)
+
+# --- chapter 2 ------------------------------------------------------------------------------------------------------
+
+SUM_AXIS = "A row is one picture, a column one latent: KLs of independent latents add up."
+MINUS_ONE = "The KL of N(0, I) from itself is 0: try mu = 0 and log_var = 0."
+
+
+def _gaussians(seed: int) -> list[tuple]:
+    normal = draws(seed)
+    return [
+        (torch.tensor([[1.0, 0.5]]), torch.tensor([[0.5, -1.0]])),
+        (normal(5, 3), normal(5, 3)),
+        (normal(2, 7), 3 * normal(2, 7)),
+        (4 * normal(1, 1), normal(1, 1)),
+    ]
+
+
+def _kl(mu: Tensor, log_var: Tensor) -> Tensor:
+    q = Normal(mu, torch.exp(log_var / 2))
+    return kl_divergence(q, Normal(torch.zeros_like(mu), torch.ones_like(mu))).sum(-1)
+
+
+KL = Exercise(
+    chapter=2,
+    name="kl",
+    arguments=("mu", "log_var"),
+    tested="it agrees with torch.distributions, and so do its gradients in mu and in log_var.",
+    probes=_gaussians,
+    oracle=_kl,
+    shape="one number for each picture, (B,)",
+    gradients=("mu", "log_var"),
+    wrong=(
+        Wrong(
+            lambda mu, log_var: -0.5 * (mu**2 + log_var.exp() - 1 - log_var).sum(-1),
+            "It has the wrong sign: a KL is never below 0.",
+            "This is the term that the ELBO subtracts; the minus stands in the ELBO.",
+        ),
+        Wrong(
+            lambda mu, log_var: (mu**2 + log_var.exp() - 1 - log_var).sum(-1),
+            "It is twice the KL: the factor 1/2 is missing.",
+            "Where is the 1/2 of the Gaussian's exponent?",
+        ),
+        Wrong(
+            lambda mu, log_var: 0.5 * (mu**2 + log_var.exp() - 1 - log_var).mean(-1),
+            "It averages over the latents instead of adding them up.",
+            SUM_AXIS,
+        ),
+        Wrong(
+            lambda mu, log_var: 0.5 * (mu**2 + log_var.exp() - 1 - log_var).sum(0),
+            "It adds up over the pictures, and the latents stay apart.",
+            SUM_AXIS,
+        ),
+        Wrong(
+            lambda mu, log_var: 0.5 * (mu**2 + log_var.exp() - 1 - log_var).sum(),
+            "It adds up the whole batch to one number.",
+            SUM_AXIS,
+        ),
+        Wrong(
+            lambda mu, log_var: 0.5 * (mu**2 + log_var.exp() - 1 - log_var).sum(-1).mean(),
+            "It averages over the batch: the KL of each picture is asked for.",
+            "Averages over pictures are taken in the loss alone.",
+        ),
+        Wrong(
+            lambda mu, log_var: 0.5 * (mu**2 + log_var.exp() - 1 - log_var),
+            "It gives one number for each latent: the sum over them is missing.",
+            SUM_AXIS,
+        ),
+        Wrong(
+            lambda mu, log_var: 0.5 * (mu**2 + log_var.exp() ** 2 - 1 - 2 * log_var).sum(-1),
+            "It takes exp(log_var) for sigma, and squares it again.",
+            "What is log_var the logarithm of?",
+        ),
+        Wrong(
+            lambda mu, log_var: 0.5 * (mu**2 + torch.exp(0.5 * log_var) - 1 - log_var).sum(-1),
+            "It has sigma where the variance belongs.",
+            "What is log_var the logarithm of?",
+        ),
+        Wrong(
+            lambda mu, log_var: 0.5 * (mu**2 + log_var - 1 - log_var.log()).sum(-1),
+            "It takes log_var for the variance itself.",
+            "log_var may be negative, a variance may not: which function comes between them?",
+        ),
+        Wrong(
+            lambda mu, log_var: 0.5 * (mu**2 + log_var.exp() - log_var).sum(-1),
+            "It forgets the -1 of each latent.",
+            MINUS_ONE,
+        ),
+        Wrong(
+            lambda mu, log_var: 0.5 * ((mu**2 + log_var.exp() - log_var).sum(-1) - 1),
+            "It subtracts 1 once, and each latent has its own -1.",
+            "Which terms stand inside the sum?",
+        ),
+        Wrong(
+            lambda mu, log_var: 0.5 * (mu**2 + log_var.exp() - 1 + log_var).sum(-1),
+            "The sign of log_var is wrong inside the sum.",
+            "The KL grows without bound as q shrinks to a point: which term sees to that?",
+        ),
+        Wrong(
+            lambda mu, log_var: 0.5 * (mu + log_var.exp() - 1 - log_var).sum(-1),
+            "It has mu where mu squared belongs.",
+            "A shift to the left costs as much as one to the right.",
+        ),
+        Wrong(
+            lambda mu, log_var: 0.5 * (mu**2 + log_var.exp() + 1 - log_var).sum(-1),
+            "It adds 1 for each latent, where 1 is subtracted.",
+            MINUS_ONE,
+        ),
+        Wrong(
+            lambda mu, log_var: 0.5 * (mu**2 - 1 - log_var).sum(-1),
+            "It forgets the variance, the term exp(log_var).",
+            "E_q[z^2] is mu^2 plus something.",
+        ),
+        Wrong(
+            lambda mu, log_var: 0.5 * (log_var.exp() - 1 - log_var).sum(-1),
+            "It does not use mu.",
+            "E_q[z^2] is the variance plus something.",
+        ),
+        Wrong(
+            lambda mu, log_var: 0.5 * (mu**2 + log_var.exp() - 1).sum(-1),
+            "It forgets the entropy of q: the term -log_var.",
+            "With this, what would keep a variance above 0?",
+        ),
+        Wrong(
+            lambda mu, log_var: 0.5 * ((mu**2 + 1) * torch.exp(-log_var) - 1 + log_var).sum(-1),
+            "It is the other KL, of N(0, I) from q.",
+            "KL(q || p) is an average over draws of q.",
+        ),
+        Wrong(
+            lambda mu, log_var: 0.5 * (log_var**2 + mu.exp() - 1 - mu).sum(-1),
+            "mu and log_var have changed places.",
+            "Keep the starter's order of arguments.",
+        ),
+        Wrong(
+            lambda mu, log_var: 0.5 * (mu**2 + log_var.exp() - 1 - log_var).sum(-1).detach(),
+            "Its numbers are right, but the result is detached: no gradient reaches the encoder.",
+            "`.detach()`, `.item()`, `.data` and `no_grad` cut the graph.",
+        ),
+    ),
+)
+
+
+def _grid_densities(seed: int) -> list[tuple]:
+    def one(n: int, reach: float, mu: tuple, sigma: tuple) -> tuple:
+        z = torch.linspace(-reach, reach, n)[:, None].double()
+        pairs = [map(torch.tensor, pair) for pair in zip(mu, sigma, strict=True)]
+        q, p = (Normal(loc, scale).log_prob(z).T.float() for loc, scale in pairs)
+        return q, p, 2 * reach / (n - 1)
+
+    a, b = (float(number) for number in draws(seed)(2).tanh())
+    return [
+        (torch.tensor([[-0.7, -0.7]]), torch.tensor([[-1.2, -0.4]]), 1.0),
+        one(801, 12.0, ([0.0, a, 1.0], [0.5, 0.0, b]), ([1.0, 0.7, 0.5], [1.5, 1.0, 0.8])),
+        one(1201, 15.0, ([b], [0.0]), ([1.1], [1.0])),
+    ]
+
+
+def _gap(log_q: Tensor, log_posterior: Tensor, step: float) -> Tensor:
+    rows = zip(log_q.tolist(), log_posterior.tolist(), strict=True)
+    return torch.tensor([math.fsum(math.exp(q) * (q - p) * step for q, p in zip(*row, strict=True)) for row in rows])
+
+
+GAP = Exercise(
+    chapter=2,
+    name="gap",
+    arguments=("log_q", "log_posterior", "step"),
+    tested="it is KL(q || posterior) of each picture, as a sum over the grid.",
+    probes=_grid_densities,
+    oracle=_gap,
+    shape="one number for each picture, (N,)",
+    tolerance=(1e-3, 1e-4),
+    wrong=(
+        Wrong(
+            lambda log_q, log_posterior, step: (log_posterior.exp() * (log_posterior - log_q)).sum(1) * step,
+            "It is the KL in the other order, KL(posterior || q).",
+            "Average over draws of q: q is the one that we can draw from.",
+        ),
+        Wrong(
+            lambda log_q, log_posterior, step: (log_q.exp() * (log_posterior - log_q)).sum(1) * step,
+            "It has the wrong sign: a KL is never below 0.",
+            "Of the two logarithms, that of the density which is averaged over comes first.",
+        ),
+        Wrong(
+            lambda log_q, log_posterior, step: (log_posterior.exp() * (log_q - log_posterior)).sum(1) * step,
+            "It averages over the posterior instead of over q.",
+            "The gap is an average over draws of q, the one that we can draw from.",
+        ),
+        Wrong(
+            lambda log_q, log_posterior, step: (log_q.exp() * (log_q - log_posterior)).sum(1),
+            "It forgets the grid's step.",
+            "A sum becomes an integral when each term is multiplied with the width of its cell.",
+        ),
+        Wrong(
+            lambda log_q, log_posterior, step: (log_q - log_posterior).sum(1) * step,
+            "It counts all z alike: the weight q(z) is missing.",
+            "E_q[f] is the integral of q(z) f(z).",
+        ),
+        Wrong(
+            lambda log_q, log_posterior, step: (log_q * (log_q - log_posterior)).sum(1) * step,
+            "It weighs with log q(z) instead of with q(z).",
+            "E_q[f] is the integral of q(z) f(z).",
+        ),
+        Wrong(
+            lambda log_q, log_posterior, step: (log_q.exp() * (log_q - log_posterior)).mean(1),
+            "It is a plain mean over the grid points, not an integral.",
+            "A sum becomes an integral when each term is multiplied with the width of its cell.",
+        ),
+        Wrong(
+            lambda log_q, log_posterior, step: (log_q.exp() * (log_q - log_posterior)).sum(0) * step,
+            "It adds up over the pictures instead of over the grid.",
+            WRONG_AXIS,
+        ),
+        Wrong(
+            lambda log_q, log_posterior, step: (log_q.exp() * (log_q - log_posterior)).sum() * step,
+            "It gives one number for all pictures together.",
+            WRONG_AXIS,
+        ),
+        Wrong(
+            lambda log_q, log_posterior, step: (log_q.exp() * log_q).sum(1) * step,
+            "It is only minus the entropy of q: the posterior is not used.",
+            "A KL compares two densities.",
+        ),
+        Wrong(
+            lambda log_q, log_posterior, step: -(log_q.exp() * log_posterior).sum(1) * step,
+            "It is only the cross term: the entropy of q is missing.",
+            "The KL is 0 where q is the posterior. Is this?",
+        ),
+        Wrong(
+            lambda log_q, log_posterior, step: (log_q.exp() * (log_q - log_posterior)).sum(1) * step / math.log(2),
+            "It is in bits, and the book counts in nats.",
+            "Which logarithm has been taken?",
+        ),
+    ),
+)
+
+# --- chapter 3 ------------------------------------------------------------------------------------------------------
+
+
+def _few_gaussians(seed: int) -> list[tuple]:
+    mu, log_var = draws(seed)(2, 2, 3)
+    fixed = torch.tensor([[0.0, 2.0, -1.0], [1.0, -2.0, 0.5]]), torch.tensor([[-2.0, 0.8, 1.5], [1.0, -1.0, 0.3]])
+    return [fixed, (mu, log_var.clamp(-2, 2) + torch.tensor([0.9, -0.9, 1.2]))]
+
+
+N_DRAWS = 20_000
+
+
+def _moments(mu: Tensor, log_var: Tensor) -> Tensor:
+    """Mean, spread, fourth moment, and mean slopes in mu and log_var where z > mu; then three correlations, all 0."""
+    sigma = torch.exp(log_var / 2)
+    slopes = torch.full_like(mu, 0.5), sigma / math.sqrt(8 * math.pi)
+    return torch.cat([torch.stack([mu, sigma, torch.full_like(mu, 3.0), *slopes]).flatten(), torch.zeros(3)])
+
+
+def _drawn_moments(answer: Callable, mu: Tensor, log_var: Tensor) -> Tensor:
+    """The same of many draws."""
+    rows = [t.repeat(N_DRAWS, 1).requires_grad_() for t in (mu, log_var)]
+    z = answer(*rows)
+    if not isinstance(z, Tensor):
+        return z
+    if z.shape != rows[0].shape:
+        came = f"Its result has shape {tuple(z.shape)}, and z has the shape of mu, here {tuple(rows[0].shape)}."
+        raise Finding("shape", came, "Each latent of each picture has its own draw.")
+    if not z.requires_grad:
+        raise Finding("gradient", CUT, "Draw the noise first, and then build z from it; `sample()` cuts the graph.")
+    above = (z > rows[0]).float().detach()
+    slopes = torch.autograd.grad((z * above).sum() + sum(0 * row.sum() for row in rows), rows)
+    z, *slopes = (t.detach().view(N_DRAWS, *mu.shape) for t in (z, *slopes))
+    centred = z - z.mean(0)
+    sigma = centred.square().mean(0).sqrt()
+    scaled = centred / sigma.clamp_min(1e-6)
+    shifted = scaled.roll(1, 2), scaled.roll(1, 0), scaled.roll(1, 1)  # latents, draws, pictures
+    kin = torch.stack([(scaled * other).mean() for other in shifted])
+    moments = z.mean(0), sigma, (scaled**4).mean(0), *(slope.mean(0) for slope in slopes)
+    return torch.cat([torch.stack(moments).flatten(), kin])
+
+
+MOMENTS = "mean", "standard deviation", "fourth moment, in units of sigma,", "slope in mu", "slope in log_var"
+
+
+def _of_moment(i: int, value: float, wanted: float) -> str:
+    """Which moment of 20,000 draws is wrong; the probes have 2 pictures and 3 latents."""
+    if i >= 30:
+        kin = ("the latents of a picture", "one draw and the next", "different pictures")[i - 30]
+        return f"The noise of {kin} is correlated, by {value:.2f}, and it should be independent."
+    kind = i // 6
+    where = ", where z > mu," if kind > 2 else ""
+    return f"In 20,000 draws the {MOMENTS[kind]} of one latent{where} is {value:.3g}, and {wanted:.3g} is expected."
+
+
+def _drawing(noise: Callable[[Tensor], Tensor], stretch: Callable[[Tensor], Tensor] | None = None) -> Callable:
+    """mu plus some noise, stretched in some way."""
+    by = stretch or (lambda log_var: torch.exp(0.5 * log_var))
+    return lambda mu, log_var: mu + by(log_var) * noise(mu)
+
+
+CUT = "No gradient reaches mu or log_var: the result is cut from the graph."
+FROM_NORMAL = "epsilon comes from N(0, I), with one number for each latent of each picture."
+RSAMPLE = Exercise(
+    chapter=3,
+    name="rsample",
+    arguments=("mu", "log_var"),
+    tested="20,000 draws have the right mean, spread and tails, are independent, and pass gradients to mu and log_var.",
+    probes=_few_gaussians,
+    oracle=_moments,
+    run=_drawn_moments,
+    plain=False,
+    tolerance=(0.06, 0.06),
+    words=_of_moment,
+    wrong=(
+        Wrong(
+            _drawing(torch.randn_like, torch.exp),
+            "It stretches the noise by exp(log_var), the variance, where sigma belongs.",
+            "Noise times c has c times the standard deviation. What is sigma, in terms of log_var?",
+        ),
+        Wrong(
+            _drawing(torch.randn_like, lambda log_var: torch.exp(-0.5 * log_var)),
+            "It divides the noise by sigma.",
+            "A larger variance should give a wider spread.",
+        ),
+        Wrong(
+            _drawing(torch.randn_like, lambda log_var: log_var),
+            "It stretches the noise by log_var itself.",
+            "A standard deviation is positive: which function takes log_var there?",
+        ),
+        Wrong(
+            _drawing(torch.randn_like, lambda log_var: 0.5 * log_var),
+            "It stretches the noise by half of log_var, which is log sigma: an exp is missing.",
+            "What turns log sigma into sigma?",
+        ),
+        Wrong(
+            _drawing(torch.randn_like, lambda log_var: torch.exp(log_var / 4)),
+            "It stretches the noise by the square root of sigma.",
+            "One square root is taken too many: the half in exp(0.5 * log_var) is one already.",
+        ),
+        Wrong(
+            _drawing(torch.randn_like, lambda log_var: torch.exp(2 * log_var)),
+            "It stretches the noise by the square of the variance.",
+            "The way from a variance to sigma is a square root, not a square.",
+        ),
+        Wrong(
+            _drawing(torch.randn_like, torch.ones_like),
+            "All its draws have standard deviation 1: log_var is not used.",
+            "Stretch the noise by sigma before it is added.",
+        ),
+        Wrong(
+            lambda mu, log_var: torch.exp(0.5 * log_var) * torch.randn_like(mu) + 0 * mu,
+            "All its draws have mean 0: mu is not used.",
+            "Stretch the noise, and then shift it.",
+        ),
+        Wrong(
+            lambda mu, log_var: mu + 0 * log_var,
+            "It returns mu, without any noise.",
+            "A draw from q differs each time.",
+        ),
+        Wrong(
+            lambda mu, log_var: mu + torch.exp(0.5 * log_var),
+            "It returns mu + sigma: the noise is missing.",
+            "A draw from q differs each time.",
+        ),
+        Wrong(
+            _drawing(torch.rand_like),
+            "Its noise is uniform from 0 to 1, so it has mean 1/2 and no tails.",
+            "`rand` and `randn` differ by more than a letter.",
+        ),
+        Wrong(
+            _drawing(lambda mu: 2 * torch.rand_like(mu) - 1),
+            "Its noise is uniform from -1 to 1, without a Gaussian's spread and tails.",
+            FROM_NORMAL,
+        ),
+        Wrong(
+            _drawing(lambda mu: torch.randn(mu.shape[-1])),
+            "All pictures share one noise.",
+            FROM_NORMAL,
+        ),
+        Wrong(
+            _drawing(lambda mu: torch.randn(len(mu), 1)),
+            "All latents of a picture share one noise, so they move together.",
+            FROM_NORMAL,
+        ),
+        Wrong(
+            _drawing(lambda mu: torch.randn(())),
+            "A single number of noise serves for everything.",
+            FROM_NORMAL,
+        ),
+        Wrong(
+            _drawing(lambda mu: torch.randn_like(mu).abs()),
+            "Its noise is never negative.",
+            FROM_NORMAL,
+        ),
+        Wrong(
+            lambda mu, log_var: (mu + torch.exp(0.5 * log_var) * torch.randn_like(mu)).detach(),
+            CUT,
+            "Draw the noise first, and then build z from it; `sample()` cuts the graph.",
+        ),
+        Wrong(
+            lambda mu, log_var: torch.normal(mu, torch.exp(0.5 * log_var)),
+            "The draws are right, but `torch.normal` gives every argument the gradient 0.",
+            "Draw epsilon first; z = mu + sigma * epsilon then is a smooth function of mu and sigma.",
+        ),
+        Wrong(
+            lambda mu, log_var: mu + torch.exp(0.5 * log_var).detach() * torch.randn_like(mu) + 0 * log_var,
+            "The draws are right and mu gets its gradient, but log_var gets none.",
+            "sigma is cut from the graph.",
+        ),
+        Wrong(
+            lambda mu, log_var: mu.detach() + torch.exp(0.5 * log_var) * torch.randn_like(mu) + 0 * mu,
+            "The draws are right and log_var gets its gradient, but mu gets none.",
+            "mu is cut from the graph.",
+        ),
+    ),
+)
+
+
+def _eight(z: Tensor) -> Tensor:
+    """log p(x|z) of a small curved decoder, at one x: a smooth function of each draw."""
+    return -0.5 * ((z.cos() - 0.3) ** 2 + (2 * z).sin() ** 2) / 0.2
+
+
+def _slope_of_eight(z: Tensor) -> Tensor:
+    return -((z.cos() - 0.3) * -z.sin() + 2 * (2 * z).sin() * (2 * z).cos()) / 0.2
+
+
+def _square(z: Tensor) -> Tensor:
+    return z**2
+
+
+def _estimators(seed: int) -> list[tuple]:
+    normal = draws(seed)
+    return [
+        (_square, 1.0, 0.5, torch.tensor([1.0, -0.4])),
+        (_eight, 0.8, 0.3, normal(9)),
+        (_eight, -0.5, 2.0, normal(4)),
+    ]
+
+
+def _score_terms(g: Callable, mu: float, sigma: float, epsilon: Tensor) -> Tensor:
+    at = torch.tensor(mu, dtype=torch.float64)
+    q_above, q_below = (Normal(at + h, sigma) for h in (1e-5, -1e-5))
+    z = mu + sigma * epsilon.double()
+    return (g(z) * (q_above.log_prob(z) - q_below.log_prob(z)) / 2e-5).float()  # the slope of log q, by differences
+
+
+def _pathwise_terms(g: Callable, mu: float, sigma: float, epsilon: Tensor) -> Tensor:
+    z = mu + sigma * epsilon
+    return 2 * z if g is _square else _slope_of_eight(z)
+
+
+def _slope(g: Callable, z: Tensor) -> Tensor:
+    z = z.clone().requires_grad_()
+    return torch.autograd.grad(g(z).sum(), z)[0]
+
+
+def _at(mu: float, sigma: float, epsilon: Tensor) -> Tensor:
+    return mu + sigma * epsilon
+
+
+EACH_TERM = "The terms say how noisy one draw is; whoever calls it averages them."
+SCORE = Exercise(
+    chapter=3,
+    name="score_terms",
+    arguments=("g", "mu", "sigma", "epsilon"),
+    tested="each term is g(z) times the slope of log q(z) in mu, found by differences.",
+    probes=_estimators,
+    oracle=_score_terms,
+    shape="one term for each draw, (S,)",
+    tolerance=(1e-3, 1e-3),
+    wrong=(
+        Wrong(
+            lambda g, mu, sigma, epsilon: g(_at(mu, sigma, epsilon)) * epsilon / sigma**2,
+            "It divides by the variance, and epsilon has been divided by one sigma already.",
+            "The score is (z - mu) / sigma^2. What is that in epsilon?",
+        ),
+        Wrong(
+            lambda g, mu, sigma, epsilon: g(_at(mu, sigma, epsilon)) * epsilon,
+            "It forgets to divide by sigma.",
+            "The score is (z - mu) / sigma^2. What is that in epsilon?",
+        ),
+        Wrong(
+            lambda g, mu, sigma, epsilon: g(_at(mu, sigma, epsilon)) * epsilon * sigma,
+            "It multiplies with sigma where it should divide.",
+            "The narrower q is, the steeper is log q.",
+        ),
+        Wrong(
+            lambda g, mu, sigma, epsilon: -g(_at(mu, sigma, epsilon)) * epsilon / sigma,
+            "It has the wrong sign: it is the slope in z of log q, and the slope in mu is the opposite.",
+            "Move mu towards z: does log q(z) rise or fall?",
+        ),
+        Wrong(
+            lambda g, mu, sigma, epsilon: epsilon / sigma,
+            "It is the score alone: the value g(z) is missing.",
+            "A term is a value times a score.",
+        ),
+        Wrong(
+            lambda g, mu, sigma, epsilon: g(_at(mu, sigma, epsilon)) * _at(mu, sigma, epsilon) / sigma**2,
+            "It does not subtract mu: the score is (z - mu) / sigma^2.",
+            "Is the score 0 at the top of the hump?",
+        ),
+        Wrong(
+            lambda g, mu, sigma, epsilon: g(epsilon) * epsilon / sigma,
+            "It evaluates g at epsilon instead of at z.",
+            "Build z from mu, sigma and epsilon first.",
+        ),
+        Wrong(
+            lambda g, mu, sigma, epsilon: (
+                g(_at(mu, sigma, epsilon)) * Normal(mu, sigma).log_prob(_at(mu, sigma, epsilon))
+            ),
+            "It multiplies with log q(z) itself, and its slope in mu is needed.",
+            "Differentiate log q(z) by mu.",
+        ),
+        Wrong(
+            lambda g, mu, sigma, epsilon: _slope(g, _at(mu, sigma, epsilon)),
+            "These are the pathwise terms: they use the slope of g, the score function only its values.",
+            "No derivative of g is needed here.",
+        ),
+        Wrong(
+            lambda g, mu, sigma, epsilon: (g(_at(mu, sigma, epsilon)) * epsilon / sigma).mean(),
+            "It averages, and one term for each draw is asked for.",
+            EACH_TERM,
+        ),
+        Wrong(
+            lambda g, mu, sigma, epsilon: (g(_at(mu, sigma, epsilon)) * epsilon / sigma).sum(),
+            "It adds up all draws, and one term for each draw is asked for.",
+            EACH_TERM,
+        ),
+        Wrong(
+            lambda g, mu, sigma, epsilon: g(_at(mu, sigma**2, epsilon)) * epsilon / sigma,
+            "It stretches epsilon by the variance when it builds z.",
+            "z = mu + sigma * epsilon.",
+        ),
+        Wrong(
+            lambda g, mu, sigma, epsilon: g(_at(mu, sigma, epsilon)) * (epsilon**2 - 1) / sigma,
+            "It is the term for the slope in sigma, and the slope in mu is asked for.",
+            "By which of the two is log q(z) differentiated?",
+        ),
+    ),
+)
+
+PATHWISE = Exercise(
+    chapter=3,
+    name="pathwise_terms",
+    arguments=("g", "mu", "sigma", "epsilon"),
+    tested="each term is the slope of g at z, and it agrees with the derivative by hand.",
+    probes=_estimators,
+    oracle=_pathwise_terms,
+    shape="one term for each draw, (S,)",
+    tolerance=(1e-3, 1e-3),
+    wrong=(
+        Wrong(
+            lambda g, mu, sigma, epsilon: g(_at(mu, sigma, epsilon)) * epsilon / sigma,
+            "These are the score-function terms: they use the values of g, the pathwise ones its slope.",
+            "Let autograd differentiate g at z.",
+        ),
+        Wrong(
+            lambda g, mu, sigma, epsilon: _slope(g, _at(mu, sigma, epsilon)) / len(epsilon),
+            "Each term has been divided by the number of draws: the gradient is that of a mean.",
+            "Differentiate the sum over the draws: each z has a slope of its own then.",
+        ),
+        Wrong(
+            lambda g, mu, sigma, epsilon: _slope(g, _at(mu, sigma, epsilon)) * epsilon,
+            "It is the slope in sigma, and the slope in mu is asked for.",
+            "How far does z move when mu moves by 1?",
+        ),
+        Wrong(
+            lambda g, mu, sigma, epsilon: _slope(g, _at(mu, sigma, epsilon)) * sigma,
+            "It is the slope in epsilon: sigma has come in.",
+            "How far does z move when mu moves by 1?",
+        ),
+        Wrong(
+            lambda g, mu, sigma, epsilon: g(_at(mu, sigma, epsilon)),
+            "It returns the values of g, and its slopes are asked for.",
+            "`torch.autograd.grad` gives a slope for each z.",
+        ),
+        Wrong(
+            lambda g, mu, sigma, epsilon: _slope(g, torch.full_like(epsilon, mu)),
+            "It takes every slope at mu instead of at its own z.",
+            "Build z from mu, sigma and epsilon first.",
+        ),
+        Wrong(
+            lambda g, mu, sigma, epsilon: _slope(g, epsilon),
+            "It takes the slope of g at epsilon instead of at z.",
+            "Build z from mu, sigma and epsilon first.",
+        ),
+        Wrong(
+            lambda g, mu, sigma, epsilon: _slope(g, _at(mu, sigma, epsilon)).mean(),
+            "It averages, and one term for each draw is asked for.",
+            EACH_TERM,
+        ),
+        Wrong(
+            lambda g, mu, sigma, epsilon: _slope(g, _at(mu, sigma, epsilon)).sum(),
+            "It adds up all draws (the slope in a single mu does so), and one term for each draw is asked for.",
+            EACH_TERM,
+        ),
+        Wrong(
+            lambda g, mu, sigma, epsilon: _slope(g, _at(mu, sigma**2, epsilon)),
+            "It stretches epsilon by the variance when it builds z.",
+            "z = mu + sigma * epsilon.",
+        ),
+        Wrong(
+            lambda g, mu, sigma, epsilon: -_slope(g, _at(mu, sigma, epsilon)),
+            "It has the wrong sign: that is the slope of a loss.",
+            "g itself is to be climbed here.",
+        ),
+    ),
+)
+
+# --- chapter 4 ------------------------------------------------------------------------------------------------------
+
+
+def _scores(seed: int) -> list[tuple]:
+    normal = draws(seed)
+
+    def one(b: int, d: int, z: int, wide: float = 1.0) -> tuple:
+        return normal(b, z), normal(b, z), wide * normal(b, d), (normal(b, d) > 0).float()
+
+    small = [[1.0]], [[-1.0]], [[0.5, 2.0]], [[1.0, 0.0]]
+    return [tuple(map(torch.tensor, small)), one(5, 8, 3), one(2, 11, 4, 40.0), one(1, 3, 2)]
+
+
+def _elbo(mu: Tensor, log_var: Tensor, logits: Tensor, x: Tensor) -> Tensor:
+    return Independent(Bernoulli(logits=logits), 1).log_prob(x) - _kl(mu, log_var)
+
+
+def _log_p(logits: Tensor, x: Tensor) -> Tensor:
+    """log p(x|z), pixel by pixel."""
+    return -F.binary_cross_entropy_with_logits(logits, x, reduction="none")
+
+
+def _kl_terms(mu: Tensor, log_var: Tensor) -> Tensor:
+    return 0.5 * (mu**2 + log_var.exp() - 1 - log_var)
+
+
+def _wrong_elbo(join: Callable) -> Callable:
+    """A wrong ELBO, from the pixels' log-likelihoods and the latents' KLs."""
+    return lambda mu, log_var, logits, x: join(_log_p(logits, x), _kl_terms(mu, log_var))
+
+
+PIXELS = "One picture's log-likelihood is a sum over its pixels: independent factors multiply."
+BERNOULLI = (
+    "`F.binary_cross_entropy_with_logits` takes logits and is a loss: it is what the log-likelihood is minus of."
+)
+ELBO_WRONG = (
+    Wrong(
+        _wrong_elbo(lambda log_p, kl: log_p.sum(-1) + kl.sum(-1)),
+        "It adds the KL where it should subtract it.",
+        "The KL is a price: the ELBO is what is left of the log-likelihood.",
+    ),
+    Wrong(
+        _wrong_elbo(lambda log_p, kl: kl.sum(-1) - log_p.sum(-1)),
+        "It has the sign of a loss: this is minus the ELBO.",
+        "In this book higher is better, and a minus stands in the loss alone.",
+    ),
+    Wrong(
+        _wrong_elbo(lambda log_p, kl: -log_p.sum(-1) - kl.sum(-1)),
+        "It takes the cross-entropy for the log-likelihood: the sign of that term is wrong.",
+        BERNOULLI,
+    ),
+    Wrong(
+        _wrong_elbo(lambda log_p, kl: log_p.mean(-1) - kl.sum(-1)),
+        "It averages over the pixels where it should add them up, so the KL weighs far too much.",
+        PIXELS,
+    ),
+    Wrong(
+        _wrong_elbo(lambda log_p, kl: log_p.sum(-1) - kl.mean(-1)),
+        "It averages the KL over the latents where it should add them up.",
+        SUM_AXIS,
+    ),
+    Wrong(
+        _wrong_elbo(lambda log_p, kl: log_p.mean(-1) - kl.mean(-1)),
+        "It averages over pixels and over latents, and both are sums.",
+        PIXELS,
+    ),
+    Wrong(
+        _wrong_elbo(lambda log_p, kl: log_p.sum(-1)),
+        "It is the log-likelihood alone: the KL is missing.",
+        "Without the KL nothing keeps the codes near the prior.",
+    ),
+    Wrong(
+        _wrong_elbo(lambda log_p, kl: -kl.sum(-1)),
+        "It is minus the KL alone: the log-likelihood is missing.",
+        "How well does the decoder's distribution fit x?",
+    ),
+    Wrong(
+        _wrong_elbo(lambda log_p, kl: log_p.sum(-1) - 2 * kl.sum(-1)),
+        "It subtracts the KL twice, or forgets its factor 1/2.",
+        "Where is the 1/2 of the Gaussian's exponent?",
+    ),
+    Wrong(
+        _wrong_elbo(lambda log_p, kl: log_p.sum(-1) - 0.5 * kl.sum(-1)),
+        "It subtracts only half of the KL.",
+        "One factor 1/2 is enough.",
+    ),
+    Wrong(
+        _wrong_elbo(lambda log_p, kl: (log_p.sum(-1) - kl.sum(-1)).mean()),
+        "It averages over the batch: one bound for each picture is asked for.",
+        "The average over pictures is taken in the loss alone.",
+    ),
+    Wrong(
+        _wrong_elbo(lambda log_p, kl: log_p.mean() - kl.sum(-1).mean()),
+        "It averages over pixels and pictures alike, as a cross-entropy does by default.",
+        '`reduction="none"` keeps all axes.',
+    ),
+    Wrong(
+        _wrong_elbo(lambda log_p, kl: log_p.sum() - kl.sum()),
+        "It adds up the whole batch: one bound for each picture is asked for.",
+        "The average over pictures is taken in the loss alone.",
+    ),
+    Wrong(
+        _wrong_elbo(lambda log_p, kl: log_p.mean() - kl.sum(-1)),
+        "Its log-likelihood is averaged over all pixels of all pictures, as a cross-entropy is by default.",
+        '`reduction="none"` keeps all axes.',
+    ),
+    Wrong(
+        _wrong_elbo(lambda log_p, kl: log_p.sum() - kl.sum(-1)),
+        "Its log-likelihood is one number, that of the whole batch, and it is given to every picture.",
+        '`reduction="none"` keeps all axes.',
+    ),
+    Wrong(
+        lambda mu, log_var, logits, x: _log_p(logits.sigmoid(), x).sum(-1) - _kl_terms(mu, log_var).sum(-1),
+        "It takes a sigmoid twice: once by hand, and once inside the cross-entropy with logits.",
+        BERNOULLI,
+    ),
+    Wrong(
+        lambda mu, log_var, logits, x: (
+            -F.binary_cross_entropy(logits.sigmoid().clamp(1e-7, 1 - 1e-7), x, reduction="none").sum(-1)
+            - _kl_terms(mu, log_var).sum(-1)
+        ),
+        "Where the decoder is very sure and wrong, its probability has been rounded or clamped, and the price with it.",
+        "Work from the logits: there is a cross-entropy that takes them.",
+    ),
+    Wrong(
+        lambda mu, log_var, logits, x: (
+            -F.binary_cross_entropy(logits.sigmoid(), x, reduction="none").sum(-1) - _kl_terms(mu, log_var).sum(-1)
+        ),
+        "Where the decoder is very sure and wrong, the probability is rounded to 0 or 1, and its logarithm is capped.",
+        "Work from the logits: there is a cross-entropy that takes them.",
+    ),
+    Wrong(
+        lambda mu, log_var, logits, x: -((logits.sigmoid() - x) ** 2).sum(-1) - _kl_terms(mu, log_var).sum(-1),
+        "Its first term is a squared error, and for bits the log-likelihood is a Bernoulli's.",
+        BERNOULLI,
+    ),
+    Wrong(
+        lambda mu, log_var, logits, x: (
+            _log_p(logits, x).sum(-1) - 0.5 * (mu**2 + log_var.exp() ** 2 - 1 - 2 * log_var).sum(-1)
+        ),
+        "Its KL takes exp(log_var) for sigma, and squares it again.",
+        "What is log_var the logarithm of?",
+    ),
+    Wrong(
+        lambda mu, log_var, logits, x: (
+            _log_p(logits, x).sum(-1) - 0.5 * (mu**2 + torch.exp(0.5 * log_var) - 1 - log_var).sum(-1)
+        ),
+        "Its KL has sigma where the variance belongs.",
+        "What is log_var the logarithm of?",
+    ),
+    Wrong(
+        lambda mu, log_var, logits, x: _log_p(logits, x).sum(-1) - 0.5 * (mu**2 + log_var.exp() - log_var).sum(-1),
+        "Its KL forgets the -1 of each latent.",
+        MINUS_ONE,
+    ),
+    Wrong(
+        lambda mu, log_var, logits, x: _log_p(logits, x).sum(-1) - 0.5 * (mu**2 + log_var.exp() - 1 + log_var).sum(-1),
+        "The sign of log_var is wrong inside its KL.",
+        "The KL grows without bound as q shrinks to a point: which term sees to that?",
+    ),
+    Wrong(
+        lambda mu, log_var, logits, x: (x * F.logsigmoid(logits)).sum(-1) - _kl_terms(mu, log_var).sum(-1),
+        "It scores the ink alone: pixels of paper, where x is 0, cost nothing.",
+        "log p(x) of a bit has two halves, for x = 1 and for x = 0.",
+    ),
+    Wrong(
+        lambda mu, log_var, logits, x: (_log_p(logits, x).sum(-1) - _kl_terms(mu, log_var).sum(-1)).detach(),
+        "Its numbers are right, but the result is detached: nothing could be trained with it.",
+        "`.detach()`, `.item()`, `.data` and `no_grad` cut the graph.",
+    ),
+)
+ELBO = Exercise(
+    chapter=4,
+    name="elbo",
+    arguments=("mu", "log_var", "logits", "x"),
+    tested="it agrees with torch.distributions, also where the decoder is very sure, and so do its gradients.",
+    probes=_scores,
+    oracle=_elbo,
+    shape="one bound for each picture, (B,)",
+    gradients=("mu", "log_var", "logits"),
+    wrong=ELBO_WRONG,
+)
+
+
+class _Bound:
+    """A bound with two weights whose every step can be worked out by hand: -(w x - 1)^2 - v^2 for a picture x."""
+
+    def __init__(self, w: float, v: float) -> None:
+        self.weights = [torch.tensor(number, requires_grad=True) for number in (w, v)]
+
+    def __call__(self, x: Tensor) -> Tensor:
+        w, v = self.weights
+        return -((w * x - 1) ** 2).sum(-1) - v**2
+
+
+class _Diary:
+    """An optimiser of plain steps, with a note of what was called: 1 for zero_grad, 2 for backward, 3 for step."""
+
+    def __init__(self, weights: list[Tensor], lr: float) -> None:
+        self.weights, self.lr, self.calls = weights, lr, []
+        weights[1].register_hook(lambda slope: self.calls.append(2))
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        self.calls.append(1)
+        for weight in self.weights:
+            weight.grad = None
+
+    @torch.no_grad()
+    def step(self) -> None:
+        self.calls.append(3)
+        for weight in self.weights:
+            if weight.grad is not None:
+                weight -= self.lr * weight.grad
+
+
+def _steps(seed: int) -> list[tuple]:
+    normal = draws(seed)
+    fixed = (0.5, 1.0, 0.1, torch.tensor([[2.0], [1.0]]))
+    return [fixed, (-1.0, 0.3, 0.05, normal(5, 2)), (2.0, 1.0, 0.02, normal(3, 1))]
+
+
+def _trained(w: float, v: float, lr: float, x: Tensor) -> Tensor:
+    """Three steps uphill on the mean bound, with derivatives by hand: the loss of each, and both weights after it."""
+    rows, seen = x.double().tolist(), []
+    for _ in range(3):
+        loss = sum(sum((w * a - 1) ** 2 for a in row) + v**2 for row in rows) / len(rows)
+        slope_w = sum(2 * (w * a - 1) * a for row in rows for a in row) / len(rows)
+        w, v = w - lr * slope_w, v - lr * 2 * v
+        seen += [loss, w, v]
+    return torch.tensor([*seen, 0.0])
+
+
+def _train(answer: Callable, w: float, v: float, lr: float, x: Tensor) -> Tensor:
+    """The same by the answer; at the end, if nothing ever moved, a number that says what was called in which order."""
+    bound, seen = _Bound(w, v), []
+    optimizer = _Diary(bound.weights, lr)
+    for _ in range(3):
+        loss = answer(bound, optimizer, x)
+        if type(loss) not in (float, int):
+            came = "a tensor" if isinstance(loss, Tensor) else "None" if loss is None else f"a {type(loss).__name__}"
+            hint = "`.item()` makes a number of a tensor, and lets go of its graph, which would fill the memory."
+            raise Finding("type", f"It returns {came}, and the loss as a plain number is expected.", hint)
+        seen += [float(loss), *(weight.item() for weight in bound.weights)]
+    still = [weight.item() for weight in bound.weights] == [torch.tensor(number).item() for number in (w, v)]
+    return torch.tensor([*seen, float("".join(map(str, optimizer.calls[:3])) or 9) if still else 0.0])
+
+
+def _step(
+    loss_of: Callable, order: str = "zero backward step", returns: Callable = lambda loss: loss.item()
+) -> Callable:
+    """A training step that calls these in this order."""
+
+    def training_step(elbo, optimizer, x):
+        loss = loss_of(elbo(x))
+        calls = {"zero": optimizer.zero_grad, "backward": loss.backward, "step": optimizer.step}
+        for name in order.split():
+            calls[name]()
+        return returns(loss)
+
+    return training_step
+
+
+def _minus(elbo: Tensor) -> Tensor:
+    return -elbo.mean()
+
+
+def _of_step(i: int, value: float, wanted: float) -> str:
+    """Which number of the three steps is wrong."""
+    if i == 9:
+        return "None of the weights moves."
+    what = ("the loss that it returns", "a weight", "the other weight")[i % 3]
+    return f"At step {i // 3 + 1}, {what} is {value:.4g}, and {wanted:.4g} is expected."
+
+
+NOTHING_MOVES = "In which order do clear, differentiate and step belong?"
+TRAINING_STEP = Exercise(
+    chapter=4,
+    name="training_step",
+    arguments=("w", "v", "lr", "x"),
+    tested="three steps on a bound with two weights move them just as far as derivatives by hand say.",
+    probes=_steps,
+    oracle=_trained,
+    run=_train,
+    plain=False,
+    words=_of_step,
+    wrong=(
+        Wrong(
+            _step(lambda elbo: elbo.mean()),
+            "It steps downhill on the ELBO, so the model gets worse.",
+            "An optimiser minimises. What should be small?",
+        ),
+        Wrong(
+            _step(_minus, "backward step"),
+            "It never clears the gradients, so each step still carries those of all steps before.",
+            "`backward` adds to `.grad`.",
+        ),
+        Wrong(
+            _step(_minus, "backward zero step"),
+            "It clears the gradients between `backward` and `step`, so nothing moves.",
+            NOTHING_MOVES,
+        ),
+        Wrong(
+            _step(_minus, "zero step backward"),
+            "It steps before `backward` has filled the gradients, and then clears them, so nothing moves.",
+            NOTHING_MOVES,
+        ),
+        Wrong(
+            _step(_minus, "zero step"),
+            "It takes no gradient: `backward` is missing, so nothing moves.",
+            "The optimiser reads `.grad`; who fills it?",
+        ),
+        Wrong(
+            _step(_minus, "zero backward"),
+            "It never calls `step`, so nothing moves.",
+            "Which call changes the weights?",
+        ),
+        Wrong(
+            _step(_minus, ""),
+            "It computes the loss and does nothing with it.",
+            NOTHING_MOVES,
+        ),
+        Wrong(
+            _step(lambda elbo: -elbo.sum()),
+            "Its loss is a sum over the pictures, so the step grows with the batch.",
+            "Nats per picture: the loss averages over pictures, and over nothing else.",
+        ),
+        Wrong(
+            _step(_minus, returns=lambda loss: -loss.item()),
+            "It steps rightly, but returns the bound instead of the loss.",
+            "Return the number that was minimised.",
+        ),
+        Wrong(
+            _step(lambda elbo: -elbo[0]),
+            "It learns from the first picture of the batch alone.",
+            "The loss is an average over all pictures.",
+        ),
+        Wrong(
+            _step(_minus, "zero backward step step"),
+            "It steps twice on the same gradients.",
+            "One gradient, one step: at the new place the slope is another.",
+        ),
+    ),
+)
+EXERCISES = (GRID_POSTERIOR, LOG_EVIDENCE, KL, GAP, RSAMPLE, SCORE, PATHWISE, ELBO, TRAINING_STEP)

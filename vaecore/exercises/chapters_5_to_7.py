@@ -1,0 +1,774 @@
+"""What is built in chapters 5 to 7, with the wrong answers that are known."""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.distributions import Bernoulli, Independent, Normal, kl_divergence
+
+from .base import Exercise, Wrong
+from .chapters_1_to_4 import BERNOULLI, PIXELS, SUM_AXIS, draws
+
+# --- chapter 5 ------------------------------------------------------------------------------------------------------
+
+
+def _means(seed: int) -> list[tuple]:
+    normal = draws(seed)
+    spread = torch.tensor([1.0, 0.05, 0.3, 0.02, 0.5, 0.001, 0.06])
+    shift = torch.tensor([0.0, 0.0, 0.5, 1.0, 0.005, -0.3, 0.3])
+    more = normal(11, 7)
+    return [
+        (torch.tensor([[1.0, 0.5], [-1.0, 0.5]]), 0.01),
+        ((more - more.mean(0)) / more.std(0) * spread + shift, 0.01),
+        (normal(30, 4) * torch.tensor([0.1, 0.9, 2.0, 0.4]), 0.25),
+        (normal(41, 5) * torch.tensor([0.3, 1.0, 4.0, 0.1, 9.0]) + torch.tensor([0.0, 6.0, 0.0, 0.0, 1.0]), 5.0),
+    ]
+
+
+def _active(means: Tensor, threshold: float) -> Tensor:
+    columns = means.double().T.tolist()
+    middles = [sum(column) / len(column) for column in columns]
+    spreads = [
+        sum((a - m) ** 2 for a in column) / (len(column) - 1) for column, m in zip(columns, middles, strict=True)
+    ]
+    return torch.tensor([variance > threshold for variance in spreads])
+
+
+ACTIVE_UNITS = Exercise(
+    chapter=5,
+    name="active_units",
+    arguments=("means", "threshold"),
+    tested="a latent is active where the variance of q's mean over the pictures is above the threshold.",
+    probes=_means,
+    oracle=_active,
+    shape="one bool for each latent, (Z,)",
+    wrong=(
+        Wrong(
+            lambda means, threshold: means.std(0) > threshold,
+            "It compares the standard deviation with the threshold, which is one for the variance.",
+            "At a threshold of 0.01 that is a factor of 10.",
+        ),
+        Wrong(
+            lambda means, threshold: means.mean(0).abs() > threshold,
+            "It asks whether the average mean is far from 0, and an idle latent may have any mean.",
+            "What does a latent do that tells one picture from another?",
+        ),
+        Wrong(
+            lambda means, threshold: (means**2).mean(0) > threshold,
+            "It takes the mean square, so a latent that is always 1 passes for active.",
+            "A variance is measured from the mean.",
+        ),
+        Wrong(
+            lambda means, threshold: means.var(0) < threshold,
+            "It is upside down: these are the idle ones.",
+            "An idle latent has the same mean for every picture.",
+        ),
+        Wrong(
+            lambda means, threshold: means.var(1) > threshold,
+            "It takes the variance over the latents of a picture, and each latent's over the pictures is asked for.",
+            "The result has one entry for each column.",
+        ),
+        Wrong(
+            lambda means, threshold: means.var() > threshold,
+            "It takes one variance of all numbers together.",
+            "The result has one entry for each column.",
+        ),
+        Wrong(
+            lambda means, threshold: means.var(0),
+            "It returns the variances themselves, and whether each is above the threshold is asked for.",
+            "Compare them; the result is a tensor of bools.",
+        ),
+        Wrong(
+            lambda means, threshold: (means.var(0) > threshold).nonzero()[:, 0],
+            "It returns the numbers of the active latents, and a bool for each latent is asked for.",
+            "A comparison gives bools by itself.",
+        ),
+        Wrong(
+            lambda means, threshold: (means.var(0) > threshold).float(),
+            "It returns 0s and 1s as floats, and bools are asked for.",
+            "A comparison gives bools by itself.",
+        ),
+        Wrong(
+            lambda means, threshold: (means.var(0) > threshold).sum(),
+            "It counts the active latents, and a bool for each latent is asked for.",
+            "Whoever calls it can add them up.",
+        ),
+        Wrong(
+            lambda means, threshold: (means.abs() > threshold).any(0),
+            "It asks whether any single mean is far from 0.",
+            "What does a latent do that tells one picture from another?",
+        ),
+        Wrong(
+            lambda means, threshold: means.var(0) > 0,
+            "It does not use the threshold.",
+            "An idle latent still wavers a little.",
+        ),
+    ),
+)
+
+
+def _walks(seed: int) -> list[tuple]:
+    normal = draws(seed)
+    return [
+        (torch.tensor([0.0, 2.0]), torch.tensor([1.0, -2.0]), 3),
+        (normal(5), normal(5), 4),
+        (normal(3), normal(3), 2),
+        (normal(1), normal(1), 7),
+    ]
+
+
+def _walk(start: Tensor, end: Tensor, n: int) -> Tensor:
+    return torch.stack([(start * (n - 1 - i) + end * i) / (n - 1) for i in range(n)])
+
+
+def _along(share: Callable[[int], Tensor]) -> Callable:
+    """A walk with these shares of the way."""
+    return lambda start, end, n: start + share(n)[:, None] * (end - start)
+
+
+BOTH_ENDS = "With three steps the shares of the way are 0, 1/2 and 1."
+WALK = Exercise(
+    chapter=5,
+    name="walk",
+    arguments=("start", "end", "n"),
+    tested="it goes in equal steps from the first code to the second, both included.",
+    probes=_walks,
+    oracle=_walk,
+    shape="one code for each step, (n, Z)",
+    gradients=("start", "end"),
+    wrong=(
+        Wrong(
+            _along(lambda n: torch.arange(n) / n),
+            "It stops one step before the end.",
+            BOTH_ENDS,
+        ),
+        Wrong(
+            _along(lambda n: torch.arange(1, n + 1) / n),
+            "It leaves the start out.",
+            BOTH_ENDS,
+        ),
+        Wrong(
+            _along(lambda n: torch.arange(1, n + 1) / (n + 1)),
+            "It leaves both ends out.",
+            BOTH_ENDS,
+        ),
+        Wrong(
+            _along(lambda n: torch.linspace(1, 0, n)),
+            "It walks backwards, from the end to the start.",
+            "What is the share of the end in the first code?",
+        ),
+        Wrong(
+            _along(lambda n: torch.linspace(0, 1, n + 1)),
+            "It takes n steps, which are n + 1 codes.",
+            "Count the posts of the fence, not the gaps.",
+        ),
+        Wrong(
+            lambda start, end, n: _along(lambda n: torch.linspace(0, 1, n))(start, end, n).T,
+            "Its rows are latents and its columns steps.",
+            "The decoder takes rows of codes, (n, Z).",
+        ),
+        Wrong(
+            lambda start, end, n: torch.linspace(0, 1, n)[:, None] * (end - start),
+            "It starts at 0: the start has not been added.",
+            "These are the distances from the start.",
+        ),
+        Wrong(
+            lambda start, end, n: start + torch.linspace(0, 1, n)[:, None] * end,
+            "It adds shares of the end to the whole start.",
+            "As the one comes in, the other must go out.",
+        ),
+        Wrong(
+            lambda start, end, n: ((start + end) / 2).expand(n, -1),
+            "All its codes are the one halfway.",
+            "The share of the end grows from 0 to 1.",
+        ),
+        Wrong(
+            _along(lambda n: (torch.arange(n) >= n / 2).float()),
+            "It jumps: no code lies between the two ends.",
+            "The share of the end grows from 0 to 1 in equal steps.",
+        ),
+        Wrong(
+            lambda start, end, n: torch.lerp(start.detach(), end.detach(), torch.linspace(0, 1, n)[:, None]),
+            "Its numbers are right, but no gradient reaches the two codes.",
+            "`.detach()`, `.item()`, `.data` and `no_grad` cut the graph.",
+        ),
+    ),
+)
+
+# --- chapter 6 ------------------------------------------------------------------------------------------------------
+
+
+def _with_classes(seed: int) -> list[tuple]:
+    normal = draws(seed)
+    return [
+        (torch.tensor([[0.5], [0.25]]), torch.tensor([2, 0]), 3),
+        (normal(6, 4), torch.tensor([1, 0, 4, 2, 2, 3]), 5),
+        (normal(1, 2), torch.tensor([7]), 10),
+        (normal(3, 2), torch.tensor([0, 1, 0]), 4),
+    ]
+
+
+def _joined(x: Tensor, y: Tensor, n_classes: int) -> Tensor:
+    classes = [[float(k == c) for k in range(n_classes)] for c in y.tolist()]
+    return torch.tensor([[*row, *marks] for row, marks in zip(x.tolist(), classes, strict=True)])
+
+
+JOIN = Exercise(
+    chapter=6,
+    name="join",
+    arguments=("x", "y", "n_classes"),
+    tested="behind each row stand as many columns as there are classes, with a single 1 in that of its class.",
+    probes=_with_classes,
+    oracle=_joined,
+    shape="(B, D + K)",
+    wrong=(
+        Wrong(
+            lambda x, y, n_classes: torch.cat([x, y[:, None].to(x)], -1),
+            "It appends the class's number as one column, as if class 4 were twice class 2.",
+            "Give each class a column of its own.",
+        ),
+        Wrong(
+            lambda x, y, n_classes: torch.cat([x, y[:, None].to(x) / n_classes], -1),
+            "It appends the class's number, scaled, as one column, as if classes had an order.",
+            "Give each class a column of its own.",
+        ),
+        Wrong(
+            lambda x, y, n_classes: torch.cat([F.one_hot(y, n_classes).to(x), x], -1),
+            "The class stands before x, and behind it is asked for.",
+            "In which order does `torch.cat` put its list?",
+        ),
+        Wrong(
+            lambda x, y, n_classes: torch.cat([x, F.one_hot(y).to(x)], -1),
+            "It makes as many columns as there are classes in this batch.",
+            "A batch without the last class must have the same width.",
+        ),
+        Wrong(
+            lambda x, y, n_classes: torch.cat([x, F.one_hot(n_classes - 1 - y, n_classes).to(x)], -1),
+            "It counts the classes from the end.",
+            "Class 0 has the first of the new columns.",
+        ),
+        Wrong(
+            lambda x, y, n_classes: torch.cat([x, F.one_hot((y + 1) % n_classes, n_classes).to(x)], -1),
+            "Each 1 stands one column too far to the right.",
+            "Class 0 has the first of the new columns.",
+        ),
+        Wrong(
+            lambda x, y, n_classes: torch.cat([x, F.one_hot((y - 1) % n_classes, n_classes).to(x)], -1),
+            "Each 1 stands one column too far to the left: the classes count from 0.",
+            "Class 0 has the first of the new columns.",
+        ),
+        Wrong(
+            lambda x, y, n_classes: torch.cat([x, 1 - F.one_hot(y, n_classes).to(x)], -1),
+            "Its 0s and 1s are the wrong way round.",
+            "One-hot: one column is hot.",
+        ),
+        Wrong(
+            lambda x, y, n_classes: F.one_hot(y, n_classes).to(x),
+            "It returns the classes alone: x is missing.",
+            "`torch.cat` puts the two side by side.",
+        ),
+        Wrong(
+            lambda x, y, n_classes: torch.cat([x, torch.zeros(len(x), n_classes)], -1),
+            "Its new columns are all 0: no class is marked.",
+            "`F.one_hot` makes the marks.",
+        ),
+        Wrong(
+            lambda x, y, n_classes: torch.cat([x, x.new_ones(len(x), n_classes)], -1),
+            "Its new columns are all 1: every class is marked.",
+            "`F.one_hot` makes the marks.",
+        ),
+    ),
+)
+
+
+class Net:
+    """A fixed, smooth net of rows, which says what it takes when it is given something else."""
+
+    def __init__(self, name: str, takes: str, d_in: int, d_out: int, normal: Callable[..., Tensor], wide: float = 1.0):
+        self.name, self.takes = name, takes
+        self.weight, self.bias = normal(d_in, d_out) * wide, normal(d_out)
+
+    def __call__(self, inputs: Tensor) -> Tensor:
+        if not isinstance(inputs, Tensor) or inputs.shape[-1:] != self.weight.shape[:1]:
+            got = f"shape {tuple(inputs.shape)}" if isinstance(inputs, Tensor) else f"a {type(inputs).__name__}"
+            raise ValueError(f"the {self.name} takes {self.takes}, rows of {len(self.weight)} numbers, and got {got}")
+        return 2 * torch.tanh(inputs.to(self.weight) @ self.weight / 2 + self.bias)
+
+
+def conditional_nets(normal: Callable[..., Tensor], d: int, z: int, y: int) -> tuple[Net, Net]:
+    """An encoder of x with y behind it, and a decoder of z with y behind it."""
+    return Net("encoder", "x with y behind it", d + y, 2 * z, normal), Net(
+        "decoder", "z with y behind it", z + y, d, normal, 2.0
+    )
+
+
+def _conditional(seed: int) -> list[tuple]:
+    normal = draws(seed)
+
+    def one(b: int, d: int, z: int, k: int) -> tuple:
+        y = F.one_hot(torch.arange(b) % k, k).float()
+        return *conditional_nets(normal, d, z, k), (normal(b, d) > 0).float(), y, normal(b, z)
+
+    return [one(1, 2, 1, 2), one(5, 7, 3, 4), one(3, 8, 2, 3)]
+
+
+def oracle_of_bound(encoder: Callable, decoder: Callable, x: Tensor, y: Tensor, epsilon: Tensor) -> Tensor:
+    """log p(x|y,z) - KL(q(z|x,y) || N(0, I)) by torch.distributions, y in rows."""
+    mu, log_var = encoder(torch.hstack((x, y))).tensor_split(2, dim=1)
+    q = Normal(mu, log_var.exp().sqrt())
+    prior = Normal(torch.zeros_like(mu), torch.ones_like(mu))
+    likelihood = Independent(Bernoulli(logits=decoder(torch.hstack((q.loc + q.scale * epsilon, y)))), 1)
+    return likelihood.log_prob(x) - kl_divergence(q, prior).sum(1)
+
+
+def bound(
+    last: Callable = lambda log_p, kl: log_p.sum(-1) - kl.sum(-1),
+    *,
+    encoded: Callable = lambda x, y: torch.cat([x, y], -1),
+    decoded: Callable = lambda z, y: torch.cat([z, y], -1),
+    draw: Callable = lambda mu, log_var, epsilon: mu + torch.exp(0.5 * log_var) * epsilon,
+    parts: Callable = lambda mu, log_var: (mu, log_var),
+    kl: Callable = lambda mu, log_var: 0.5 * (mu**2 + log_var.exp() - 1 - log_var),
+    score: Callable = lambda logits, x: -F.binary_cross_entropy_with_logits(logits, x, reduction="none"),
+) -> Callable:
+    """A bound with one or the other part replaced by a wrong one."""
+
+    def answer(encoder, decoder, x, y, epsilon):
+        mu, log_var = parts(*encoder(encoded(x, y)).chunk(2, dim=-1))
+        logits = decoder(decoded(draw(mu, log_var, epsilon), y))
+        return last(score(logits, x), kl(mu, log_var))
+
+    return answer
+
+
+MISTAKES_OF_A_BOUND = (
+    Wrong(
+        bound(draw=lambda mu, log_var, epsilon: mu + torch.exp(log_var) * epsilon),
+        "It stretches the noise by exp(log_var), the variance, where sigma belongs.",
+        "What is sigma, in terms of log_var?",
+    ),
+    Wrong(
+        bound(draw=lambda mu, log_var, epsilon: mu),
+        "It decodes the mean of q: neither sigma nor the noise is used.",
+        "z = mu + sigma * epsilon.",
+    ),
+    Wrong(
+        bound(draw=lambda mu, log_var, epsilon: mu + torch.exp(0.5 * log_var)),
+        "It decodes mu + sigma: the noise is not used.",
+        "z = mu + sigma * epsilon.",
+    ),
+    Wrong(
+        bound(draw=lambda mu, log_var, epsilon: epsilon),
+        "It decodes the noise itself, a draw from the prior: the encoder has no say in z.",
+        "z = mu + sigma * epsilon.",
+    ),
+    Wrong(
+        bound(draw=lambda mu, log_var, epsilon: mu + epsilon),
+        "It adds the noise without stretching it.",
+        "z = mu + sigma * epsilon.",
+    ),
+    Wrong(
+        bound(draw=lambda mu, log_var, epsilon: mu + torch.exp(0.5 * log_var) * torch.randn_like(mu)),
+        "It draws its own noise, and epsilon is handed in.",
+        "With the same epsilon, the same result.",
+    ),
+    Wrong(
+        bound(parts=lambda mu, log_var: (log_var, mu)),
+        "It takes the first half of the encoder's output for log_var, and it is mu.",
+        "The encoder puts out mu first, then log_var.",
+    ),
+    Wrong(
+        bound(lambda log_p, kl: log_p.sum(-1) + kl.sum(-1)),
+        "It adds the KL where it should subtract it.",
+        "The KL is a price: the bound is what is left of the log-likelihood.",
+    ),
+    Wrong(
+        bound(lambda log_p, kl: kl.sum(-1) - log_p.sum(-1)),
+        "It has the sign of a loss: this is minus the bound.",
+        "In this book higher is better, and a minus stands in the loss alone.",
+    ),
+    Wrong(
+        bound(lambda log_p, kl: -log_p.sum(-1) - kl.sum(-1)),
+        "It takes the cross-entropy for the log-likelihood: the sign of that term is wrong.",
+        BERNOULLI,
+    ),
+    Wrong(
+        bound(lambda log_p, kl: log_p.mean(-1) - kl.sum(-1)),
+        "It averages over the pixels where it should add them up, so the KL weighs far too much.",
+        PIXELS,
+    ),
+    Wrong(
+        bound(lambda log_p, kl: log_p.sum(-1) - kl.mean(-1)),
+        "It averages the KL over the latents where it should add them up.",
+        SUM_AXIS,
+    ),
+    Wrong(
+        bound(lambda log_p, kl: log_p.sum(-1)),
+        "It is the log-likelihood alone: the KL is missing.",
+        "Without the KL nothing keeps the codes near the prior.",
+    ),
+    Wrong(
+        bound(lambda log_p, kl: -kl.sum(-1)),
+        "It is minus the KL alone: the log-likelihood is missing.",
+        "How well does the decoder's distribution fit x?",
+    ),
+    Wrong(
+        bound(lambda log_p, kl: log_p.sum(-1) - 2 * kl.sum(-1)),
+        "It subtracts the KL twice, or forgets its factor 1/2.",
+        "Where is the 1/2 of the Gaussian's exponent?",
+    ),
+    Wrong(
+        bound(kl=lambda mu, log_var: 0.5 * (mu**2 + log_var.exp() ** 2 - 1 - 2 * log_var)),
+        "Its KL takes exp(log_var) for sigma, and squares it again.",
+        "What is log_var the logarithm of?",
+    ),
+    Wrong(
+        bound(kl=lambda mu, log_var: 0.5 * (mu**2 + torch.exp(0.5 * log_var) - 1 - log_var)),
+        "Its KL has sigma where the variance belongs.",
+        "What is log_var the logarithm of?",
+    ),
+    Wrong(
+        bound(kl=lambda mu, log_var: 0.5 * (mu**2 + log_var.exp() - log_var)),
+        "Its KL forgets the -1 of each latent.",
+        "The KL of N(0, I) from itself is 0.",
+    ),
+    Wrong(
+        bound(kl=lambda mu, log_var: 0.5 * (mu**2 + log_var.exp() - 1 + log_var)),
+        "The sign of log_var is wrong inside its KL.",
+        "The KL grows without bound as q shrinks to a point: which term sees to that?",
+    ),
+    Wrong(
+        bound(lambda log_p, kl: (log_p.sum(-1) - kl.sum(-1)).mean()),
+        "It averages over the batch: one bound for each picture is asked for.",
+        "The average over pictures is taken in the loss alone.",
+    ),
+    Wrong(
+        bound(lambda log_p, kl: log_p.mean() - kl.sum(-1)),
+        "Its log-likelihood is averaged over all pixels of all pictures, as a cross-entropy is by default.",
+        '`reduction="none"` keeps all axes.',
+    ),
+    Wrong(
+        bound(lambda log_p, kl: log_p.sum() - kl.sum()),
+        "It adds up the whole batch: one bound for each picture is asked for.",
+        "The average over pictures is taken in the loss alone.",
+    ),
+    Wrong(
+        bound(score=lambda logits, x: -F.binary_cross_entropy_with_logits(logits.sigmoid(), x, reduction="none")),
+        "It takes a sigmoid twice: once by hand, and once inside the cross-entropy with logits.",
+        BERNOULLI,
+    ),
+    Wrong(
+        bound(lambda log_p, kl: (log_p.sum(-1) - kl.sum(-1)).detach()),
+        "Its numbers are right, but the result is detached: nothing could be trained with it.",
+        "`.detach()`, `.item()`, `.data` and `no_grad` cut the graph.",
+    ),
+)
+CVAE_BOUND = Exercise(
+    chapter=6,
+    name="cvae_bound",
+    arguments=("encoder", "decoder", "x", "y", "epsilon"),
+    tested="both nets see y, and the bound agrees with torch.distributions, gradients too.",
+    probes=_conditional,
+    oracle=oracle_of_bound,
+    shape="one bound for each picture, (B,)",
+    gradients=("x",),
+    wrong=(
+        *MISTAKES_OF_A_BOUND,
+        Wrong(
+            bound(encoded=lambda x, y: torch.cat([y, x], -1)),
+            "The encoder gets y before x, and it takes x first.",
+            "The order of columns must be that in which the net was trained.",
+        ),
+        Wrong(
+            bound(decoded=lambda z, y: torch.cat([y, z], -1)),
+            "The decoder gets y before z, and it takes z first.",
+            "The order of columns must be that in which the net was trained.",
+        ),
+        Wrong(
+            bound(encoded=lambda x, y: torch.cat([y, x], -1), decoded=lambda z, y: torch.cat([y, z], -1)),
+            "Both nets get y first, and they take it last.",
+            "The order of columns must be that in which the net was trained.",
+        ),
+        Wrong(
+            bound(encoded=lambda x, y: torch.cat([x, 0 * y], -1)),
+            "The encoder gets zeros instead of y.",
+            "q(z|x,y): what may the encoder know?",
+        ),
+        Wrong(
+            bound(decoded=lambda z, y: torch.cat([z, 0 * y], -1)),
+            "The decoder gets zeros instead of y.",
+            "p(x|z,y): what is the picture made of?",
+        ),
+        Wrong(
+            lambda encoder, decoder, x, y, epsilon: (
+                bound()(encoder, decoder, x, y, epsilon) - torch.tensor(float(y.shape[1])).log()
+            ),
+            "It adds log p(y), as M2 does; here y is given, and p(x|y) is bounded.",
+            "Nothing is paid for what is handed in.",
+        ),
+    ),
+)
+
+# --- chapter 7 ------------------------------------------------------------------------------------------------------
+
+
+def _left(height: int, width: int) -> Tensor:
+    return torch.tensor([column < width // 2 for _ in range(height) for column in range(width)])
+
+
+LEFT_MASK = Exercise(
+    chapter=7,
+    name="left_mask",
+    arguments=("height", "width"),
+    tested="it marks the left half of the columns, in pictures that are flattened row by row.",
+    probes=lambda seed: [(2, 4), (6, 4), (3, 5), (28, 28), (5, 2 + seed % 3)],
+    oracle=_left,
+    shape="one bool for each pixel, (height * width,)",
+    wrong=(
+        Wrong(
+            lambda height, width: torch.arange(height * width) < height * width // 2,
+            "It marks the first half of the row of pixels, which is the upper half of the picture.",
+            "Pixels are counted row by row: where in its row does each stand?",
+        ),
+        Wrong(
+            lambda height, width: (torch.arange(height) < height // 2).repeat_interleave(width),
+            "It marks the upper half of the rows.",
+            "Left and right is a matter of columns.",
+        ),
+        Wrong(
+            lambda height, width: ~_left(height, width),
+            "It marks the right half.",
+            "Column 0 is on the left.",
+        ),
+        Wrong(
+            lambda height, width: (torch.arange(width) < width // 2).repeat_interleave(height),
+            "It counts the pixels column by column, and pictures are flattened row by row.",
+            "The second pixel is the right neighbour of the first.",
+        ),
+        Wrong(
+            lambda height, width: torch.arange(height * width) % width < (width + 1) // 2,
+            "Where the width is odd, it marks the middle column as well.",
+            "Half of 5 columns, rounded down, is 2.",
+        ),
+        Wrong(
+            lambda height, width: torch.arange(height * width) % width <= width // 2,
+            "It marks one column too many.",
+            "Columns count from 0.",
+        ),
+        Wrong(
+            lambda height, width: _left(height, width).view(height, width),
+            "It has the picture's shape, and one row of pixels is asked for.",
+            "The pictures in this book are rows, (B, 784).",
+        ),
+        Wrong(
+            lambda height, width: _left(height, width).float(),
+            "It gives floats, and bools are asked for.",
+            "Only a mask of bools picks columns, as in `x[:, mask]`.",
+        ),
+        Wrong(
+            lambda height, width: _left(height, width).nonzero()[:, 0],
+            "It gives the numbers of the pixels, and a bool for each pixel is asked for.",
+            "A comparison gives bools by itself.",
+        ),
+        Wrong(
+            lambda height, width: torch.arange(height * width) % 2 == 0,
+            "It marks every other pixel.",
+            "Where in its row does each pixel stand?",
+        ),
+        Wrong(
+            lambda height, width: torch.arange(height * width) % height < height // 2,
+            "It takes the height for the length of a row.",
+            "How many pixels come before the next row begins?",
+        ),
+    ),
+)
+
+
+def _masked(seed: int) -> list[tuple]:
+    normal = draws(seed)
+    return [
+        (torch.tensor([[1.0, 2.0, 3.0]]), torch.tensor([True, False, False])),
+        (normal(4, 6), torch.tensor([False, True, False, False, True, True])),
+        (normal(3, 3), torch.tensor([False, True, True])),
+    ]
+
+
+def _split(x: Tensor, given: Tensor) -> tuple[Tensor, Tensor]:
+    marks = given.tolist()
+    return tuple(  # type: ignore[return-value]
+        torch.tensor([[a for a, mark in zip(row, marks, strict=True) if mark is side] for row in x.tolist()])
+        for side in (False, True)
+    )
+
+
+SPLIT = Exercise(
+    chapter=7,
+    name="split",
+    arguments=("x", "given"),
+    tested="the pixels to predict come first, those given second, and together they are all.",
+    probes=_masked,
+    oracle=_split,
+    wrong=(
+        Wrong(
+            lambda x, given: (x[:, given], x[:, ~given]),
+            "The two have changed places: what is to be predicted comes first.",
+            "The CVAE's call is `elbo(x, y)`, and y is what is given.",
+        ),
+        Wrong(
+            lambda x, given: (x * ~given, x * given),
+            "It writes zeros where it should leave pixels out, so the net would be scored on pixels that it is given.",
+            "A mask of bools picks columns.",
+        ),
+        Wrong(
+            lambda x, given: (x, x[:, given]),
+            "All pixels are to be predicted, those given among them.",
+            "What is given need not be predicted, or its log-likelihood would count too.",
+        ),
+        Wrong(
+            lambda x, given: (x[:, ~given], x),
+            "All pixels are given, those to be predicted among them.",
+            "Then the net could copy them.",
+        ),
+        Wrong(
+            lambda x, given: (x[:, given], x[:, given]),
+            "Both are the pixels given.",
+            "`~` turns a mask round.",
+        ),
+        Wrong(
+            lambda x, given: (x[:, ~given], x[:, ~given]),
+            "Both are the pixels to predict.",
+            "`~` turns a mask round.",
+        ),
+        Wrong(
+            lambda x, given: (x[:, : (~given).sum()], x[:, (~given).sum() :]),
+            "It cuts each row in two at one place, and the pixels given may stand anywhere.",
+            "The mask says of each pixel where it belongs.",
+        ),
+        Wrong(
+            lambda x, given: (x[:, given.sum() :], x[:, : given.sum()]),
+            "It takes the first pixels for those given, and the mask says where they stand.",
+            "The mask says of each pixel where it belongs.",
+        ),
+        Wrong(
+            lambda x, given: (x.T[~given], x.T[given]),
+            "Its rows are pixels and its columns pictures.",
+            "A picture stays a row.",
+        ),
+        Wrong(
+            lambda x, given: (x[:, ~given].flatten(), x[:, given].flatten()),
+            "All pictures have run together into one row.",
+            "A picture stays a row: index the columns alone.",
+        ),
+    ),
+)
+
+
+def _regressions(seed: int) -> list[tuple]:
+    normal = draws(seed)
+
+    def one(b: int, d: int, y: int, wide: float) -> tuple:
+        net = Net("regressor", "y, the pixels given", y, d, normal)
+        bits = (normal(b, d) > 0).float(), (normal(b, y) > 0).float()
+        return (lambda rows: wide * net(rows)), *bits
+
+    return [one(1, 2, 1, 1.0), one(5, 7, 3, 1.0), one(2, 6, 4, 60.0)]
+
+
+def _regressed(net: Callable, x: Tensor, y: Tensor) -> Tensor:
+    return Independent(Bernoulli(logits=net(y)), 1).log_prob(x)
+
+
+def _by(last: Callable) -> Callable:
+    """A score of the pixels' log-likelihoods."""
+    return lambda net, x, y: last(-F.binary_cross_entropy_with_logits(net(y), x, reduction="none"))
+
+
+REGRESSOR = Exercise(
+    chapter=7,
+    name="regressor_log_likelihood",
+    arguments=("net", "x", "y"),
+    tested="it agrees with torch.distributions, also where the net is very sure and wrong.",
+    probes=_regressions,
+    oracle=_regressed,
+    shape="one number for each picture, (B,)",
+    gradients=("y",),
+    wrong=(
+        Wrong(
+            _by(lambda log_p: -log_p.sum(-1)),
+            "It has the sign of a loss: this is the cross-entropy, minus the log-likelihood.",
+            BERNOULLI,
+        ),
+        Wrong(
+            _by(lambda log_p: log_p.mean(-1)),
+            "It averages over the pixels where it should add them up.",
+            PIXELS,
+        ),
+        Wrong(
+            _by(lambda log_p: log_p.sum()),
+            "It adds up the whole batch: one number for each picture is asked for.",
+            "The average over pictures is taken by whoever calls it.",
+        ),
+        Wrong(
+            _by(lambda log_p: log_p.mean()),
+            "It averages over pixels and pictures alike, as a cross-entropy does by default.",
+            '`reduction="none"` keeps all axes.',
+        ),
+        Wrong(
+            _by(lambda log_p: log_p.sum(0)),
+            "It adds up over the pictures, and the pixels stay apart.",
+            PIXELS,
+        ),
+        Wrong(
+            _by(lambda log_p: log_p),
+            "It gives one number for each pixel: the sum over them is missing.",
+            PIXELS,
+        ),
+        Wrong(
+            _by(lambda log_p: log_p.sum(-1).mean()),
+            "It averages over the batch: one number for each picture is asked for.",
+            "The average over pictures is taken by whoever calls it.",
+        ),
+        Wrong(
+            _by(lambda log_p: log_p.exp().prod(-1)),
+            "It returns the probability, and its logarithm is asked for.",
+            "Products of 784 probabilities underflow; sums of logarithms do not.",
+        ),
+        Wrong(
+            _by(lambda log_p: log_p.exp().prod(-1).log()),
+            "It multiplies probabilities and takes the logarithm at the end: where the net is very sure, that is -inf.",
+            "Products underflow; add up logarithms.",
+        ),
+        Wrong(
+            lambda net, x, y: -F.binary_cross_entropy(net(y).sigmoid(), x, reduction="none").sum(-1),
+            "Where the net is very sure and wrong, the probability is rounded to 0 or 1, and its logarithm is capped.",
+            "Work from the logits: there is a cross-entropy that takes them.",
+        ),
+        Wrong(
+            lambda net, x, y: -F.binary_cross_entropy_with_logits(net(y).sigmoid(), x, reduction="none").sum(-1),
+            "It takes a sigmoid twice: once by hand, and once inside the cross-entropy with logits.",
+            BERNOULLI,
+        ),
+        Wrong(
+            lambda net, x, y: -((net(y).sigmoid() - x) ** 2).sum(-1),
+            "It is a squared error, and for bits the log-likelihood is a Bernoulli's.",
+            BERNOULLI,
+        ),
+        Wrong(
+            lambda net, x, y: (x * F.logsigmoid(net(y))).sum(-1),
+            "It scores the ink alone: pixels of paper, where x is 0, cost nothing.",
+            "log p(x) of a bit has two halves, for x = 1 and for x = 0.",
+        ),
+        Wrong(
+            lambda net, x, y: -F.binary_cross_entropy_with_logits(net(y), 1 - x, reduction="none").sum(-1),
+            "It scores the negative: ink and paper have changed places.",
+            "The net's logit is that of ink, x = 1.",
+        ),
+        Wrong(
+            _by(lambda log_p: log_p.sum(-1).detach()),
+            "Its numbers are right, but the result is detached: nothing could be trained with it.",
+            "`.detach()`, `.item()`, `.data` and `no_grad` cut the graph.",
+        ),
+    ),
+)
+EXERCISES = (ACTIVE_UNITS, WALK, JOIN, CVAE_BOUND, LEFT_MASK, SPLIT, REGRESSOR)

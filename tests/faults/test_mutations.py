@@ -7,7 +7,7 @@ import sys
 import pytest
 from conftest import ROOT
 
-BLIND = "self.decoder(self._join(z, y if y is None else 0 * y))"
+BLIND = '"decoder", self._join(z, y if y is None else 0 * y)'
 LABELLED = "model.labelled_bound(x_l, y_l).sum()"
 UNLABELLED = "unlabelled_bound(model, x_u, model.log_q_y(seen_u)).sum()"
 MUTATIONS = {
@@ -26,7 +26,7 @@ MUTATIONS = {
     "ELBO: KL left out": ("vae", "log_prob(x) - posterior.kl()", "log_prob(x)"),
     "ELBO: no noise": ("vae", "posterior.rsample()", "posterior.mean"),
     "autoencoder: noise": ("losses", "code = model.encode(x).mean", "code = model.encode(x).rsample()"),
-    "CVAE: decoder blind to y": ("vae", "self.decoder(self._join(z, y))", BLIND),
+    "CVAE: decoder blind to y": ("vae", '"decoder", self._join(z, y)', BLIND),
     "IWAE: mean of the logs": ("evaluate", "x, y).logsumexp(0) - math.log(k)", "x, y).mean(0)"),
     "IWAE: sum of the weights": ("evaluate", "x, y).logsumexp(0) - math.log(k)", "x, y).logsumexp(0)"),
     "IWAE: z without gradient": ("evaluate", "_expand(q, k).rsample()", "_expand(q, k).rsample().detach()"),

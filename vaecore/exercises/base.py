@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -155,7 +156,10 @@ def apart(a: list[Outcome], b: list[Outcome], tolerance: tuple[float, float]) ->
     for one, other in zip(a, b, strict=True):
         pairs = list(zip(one.values, other.values, strict=True))
         pairs += [(one.slopes.get(name), slope) for name, slope in other.slopes.items()]
-        total = max([total, *(distance(x, y, tolerance) for x, y in pairs)])
+        for x, y in pairs:
+            total = max(total, distance(x, y, tolerance))
+            if total > 1:  # how far makes no difference any more
+                return total
     return total
 
 
@@ -188,52 +192,100 @@ def _wrong_outcomes(exercise: Exercise, seed: int) -> list[list[Outcome] | None]
     return found
 
 
+@contextmanager
+def _as_at_the_start() -> Iterator[None]:
+    """Within the block, torch makes float32 and records gradients, whatever a chapter has set."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    try:
+        with torch.enable_grad():
+            yield
+    finally:
+        torch.set_default_dtype(before)
+
+
 def examine(exercise: Exercise, answer: Callable, seed: int = 0) -> Verdict:
     """The verdict on an answer, from the probes of this seed. It raises nothing that the answer raises."""
-    try:
-        for finding in _findings(exercise, answer, seed):
-            return Verdict(False, finding.kind, finding.sentence, finding.hint)
-    except Finding as finding:
-        return Verdict(False, finding.kind, finding.sentence, finding.hint)
-    except Exception as error:
-        finding = of_error(error)
-        return Verdict(False, finding.kind, finding.sentence, finding.hint)
-    return Verdict(True, "right", exercise.tested)
+    with _as_at_the_start():
+        try:
+            finding = next(_findings(exercise, answer, seed), None)
+        except Finding as found:
+            finding = found
+        except Exception as error:
+            finding = of_error(error)
+    if finding is None:
+        return Verdict(True, "right", exercise.tested)
+    return Verdict(False, finding.kind, finding.sentence, finding.hint)
+
+
+ON_DEVICE = "Make new tensors on the device of the arguments, as `torch.zeros_like(x)` or `device=x.device`."
+SEE_SHAPES = "Call it by hand on two small tensors, and print the shapes inside."
+ERRORS = (  # what is in an error's text: its kind, what it means, and a hint
+    (
+        "modified by an inplace operation",
+        "in place",
+        "Something that `backward` still needs was changed before it: in place, or by a step of the optimiser.",
+        "`a += b` and `a.exp_()` write into the old tensor; and `step` comes after `backward`.",
+    ),
+    (
+        "in-place operation",
+        "in place",
+        "It changes an argument in place, and autograd forbids it.",
+        "`a = a + b` makes a new tensor, `a += b` and `a.exp_()` write into the old one.",
+    ),
+    (
+        "GreaterThan(lower_bound=0.0)",
+        "error",
+        "It hands a distribution a scale that is not above 0.",
+        "log_var may be negative, and sigma may not: which function comes between them?",
+    ),
+    (
+        "only for scalar outputs",
+        "error",
+        "It calls `backward` on one number for each picture, and that takes a single number.",
+        "The loss averages over pictures.",
+    ),
+    (
+        "does not have a grad_fn",
+        "error",
+        "It asks for the gradient of something that has no graph.",
+        "`.detach()`, `.item()`, `.data` and `no_grad` all cut it.",
+    ),
+    (
+        "should be between 0 and 1",
+        "error",
+        "It hands a cross-entropy numbers outside [0, 1].",
+        "There is one that takes logits, and one that takes probabilities.",
+    ),
+    (
+        "value of Tensor with more than one value is ambiguous",
+        "error",
+        "It asks a yes-or-no question of a whole tensor.",
+        "Compare element by element, with a mask or `torch.where`.",
+    ),
+    (
+        "numpy() on Tensor that requires grad",
+        "error",
+        "It leaves torch for numpy, where no gradient can follow.",
+        "torch has the same functions.",
+    ),
+)
 
 
 def of_error(error: Exception) -> Finding:
     """What an answer's own error means."""
-    text = (str(error).strip().splitlines() or ["no message"])[-1].strip().rstrip(".")
+    whole = str(error).strip()
+    text = (whole.splitlines() or ["no message"])[-1].strip().rstrip(".")
     said = f"{type(error).__name__}: {text if len(text) <= 160 else text[:157] + '...'}"
-    if "modified by an inplace operation" in text:
-        return Finding(
-            "in place",
-            "Something that `backward` still needs was changed before it: in place, or by a step of the optimiser.",
-            "`a += b` and `a.exp_()` write into the old tensor; and `step` comes after `backward`.",
-        )
-    if "in-place operation" in text:
-        return Finding(
-            "in place",
-            f"It changes an argument in place, and autograd forbids it ({said}).",
-            "`a = a + b` makes a new tensor, `a += b` and `a.exp_()` write into the old one.",
-        )
+    for part, kind, sentence, hint in ERRORS:
+        if part in whole:
+            return Finding(kind, sentence, hint)
     if "device" in text and ("cuda" in text or "meta" in text):
-        return Finding(
-            "device",
-            f"It mixes devices ({said}).",
-            "Make new tensors on the device of the arguments, as `torch.zeros_like(x)` or `device=x.device`.",
-        )
+        return Finding("device", f"It mixes devices ({said}).", ON_DEVICE)
     if isinstance(error, TypeError) and "argument" in text and "()" in text:
-        return Finding(
-            "error",
-            f"It cannot be called as the exercise says ({said}).",
-            "Keep the starter's arguments, in their order.",
-        )
-    return Finding(
-        "error",
-        f"It stops with an error ({said}).",
-        "Call it by hand on two small tensors, and print the shapes inside.",
-    )
+        sentence = f"It cannot be called as the exercise says ({said})."
+        return Finding("error", sentence, "Keep the starter's arguments, in their order.")
+    return Finding("error", f"It stops with an error ({said}).", SEE_SHAPES)
 
 
 def _findings(exercise: Exercise, answer: Callable, seed: int) -> Iterator[Finding]:
@@ -484,5 +536,5 @@ def _of_device(exercise: Exercise, answer: Callable, probe: tuple, like: Any) ->
         yield Finding(
             "device",
             f"Its arguments lie on {OTHER_DEVICE}, and its result does not.",
-            "Make new tensors on the device of the arguments, as `torch.zeros_like(x)` or `device=x.device`.",
+            ON_DEVICE,
         )

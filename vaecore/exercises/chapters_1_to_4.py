@@ -256,6 +256,16 @@ KL = Exercise(
             "What is log_var the logarithm of?",
         ),
         Wrong(
+            lambda mu, log_var: 0.5 * (mu**2 + log_var.exp() ** 2 - 1 - log_var).sum(-1),
+            "It squares the variance exp(log_var).",
+            "What is log_var the logarithm of?",
+        ),
+        Wrong(
+            lambda mu, log_var: 0.5 * (mu**2 + log_var**2 - 1 - (log_var**2).log()).sum(-1),
+            "It takes log_var for sigma itself.",
+            "log_var may be negative, sigma may not: which function comes between them?",
+        ),
+        Wrong(
             lambda mu, log_var: 0.5 * (mu**2 + log_var - 1 - log_var.log()).sum(-1),
             "It takes log_var for the variance itself.",
             "log_var may be negative, a variance may not: which function comes between them?",
@@ -913,6 +923,18 @@ ELBO_WRONG = (
         ),
         "Where the decoder is very sure and wrong, the probability is rounded to 0 or 1, and its logarithm is capped.",
         "Work from the logits: there is a cross-entropy that takes them.",
+    ),
+    Wrong(
+        lambda mu, log_var, logits, x: _log_p(x, logits).sum(-1) - _kl_terms(mu, log_var).sum(-1),
+        "It hands x to the cross-entropy as logits, and the logits as the picture.",
+        "Which of its two arguments comes first?",
+    ),
+    Wrong(
+        lambda mu, log_var, logits, x: (
+            _log_p(logits, x).sum(-1) - 0.5 * (mu**2 + log_var**2 - 1 - (log_var**2).log()).sum(-1)
+        ),
+        "Its KL takes log_var for sigma itself.",
+        "log_var may be negative, sigma may not: which function comes between them?",
     ),
     Wrong(
         lambda mu, log_var, logits, x: -((logits.sigmoid() - x) ** 2).sum(-1) - _kl_terms(mu, log_var).sum(-1),

@@ -173,6 +173,16 @@ UNLABELLED = Exercise(
             "Being unsure is worth something: which sign has log q(y|x)?",
         ),
         Wrong(
+            _over_classes(lambda log_q, bounds: (log_q.exp() * bounds).sum(-1) - log_q.sum(-1)),
+            "Its last term is the plain sum of -log q(y|x): the weights q(y|x) are missing there.",
+            "An entropy is an average, too.",
+        ),
+        Wrong(
+            _over_classes(lambda log_q, bounds: (log_q.exp() * bounds).sum(-1) + log_q.sum(-1)),
+            "Its last term is the plain sum of log q(y|x), with the wrong sign and without weights.",
+            "An entropy is an average of minus a logarithm.",
+        ),
+        Wrong(
             _over_classes(lambda log_q, bounds: (bounds - log_q).sum(-1)),
             "It counts all classes alike: the weights q(y|x) are missing.",
             "The bound is an average over draws of y from q(y|x).",

@@ -193,7 +193,7 @@ def active_units_3(means, threshold):
 
 
 def walk_1(start, end, n):
-    share = torch.linspace(0, 1, n)[:, None]
+    share = torch.linspace(0, 1, n, device=start.device)[:, None]
     return (1 - share) * start + share * end
 
 

@@ -205,8 +205,9 @@ def test_what_can_be_wrong_with_any_function_is_said(answer, kind, said):
 
 def test_a_result_on_the_wrong_device_is_said(monkeypatch):
     monkeypatch.setattr(base, "OTHER_DEVICE", "meta")  # the only second device that every machine has
-    assert check(kl)
     assert check(on_another_device, "kl").kind == "device"
+    for name in EXERCISES.keys() - SLOW.keys() - {"split", "label_split"}:  # "meta" knows no sizes that hang on data
+        assert check(getattr(right_answers, f"{name}_1"), name), name  # the book's own solutions run everywhere
 
 
 def test_check_knows_the_exercise_by_its_name_and_says_what_it_knows():

@@ -528,7 +528,8 @@ def _of_slopes(exercise: Exercise, outcomes: list[Outcome], right: list[Outcome]
 
 
 def _of_device(exercise: Exercise, answer: Callable, probe: tuple, like: Any) -> Iterator[Finding]:
-    if OTHER_DEVICE is None or any(callable(argument) for argument in probe) or exercise.run is not None:
+    has_tensors = any(isinstance(argument, Tensor) for argument in probe)
+    if OTHER_DEVICE is None or not has_tensors or any(map(callable, probe)) or exercise.run is not None:
         return
     moved = tuple(argument.to(OTHER_DEVICE) if isinstance(argument, Tensor) else argument for argument in probe)
     values = _as_tensors(answer(*moved), like)

@@ -220,7 +220,12 @@ def examine(exercise: Exercise, answer: Callable, seed: int = 0) -> Verdict:
 
 ON_DEVICE = "Make new tensors on the device of the arguments, as `torch.zeros_like(x)` or `device=x.device`."
 SEE_SHAPES = "Call it by hand on two small tensors, and print the shapes inside."
+FITS = "`keepdim=True` keeps an axis of size 1, and `[:, None]` makes one: print the shapes inside."
 ERRORS = (  # what is in an error's text: its kind, what it means, and a hint
+    ("must match the size", "error", "Two of its tensors do not fit together ({said}).", FITS),
+    ("Sizes of tensors must match", "error", "Two tensors that it joins do not fit together ({said}).", FITS),
+    ("same number of dimensions", "error", "Two tensors that it joins do not fit together ({said}).", FITS),
+    ("mat1 and mat2", "error", "A matrix and what it is multiplied with do not fit together ({said}).", FITS),
     (
         "modified by an inplace operation",
         "in place",
@@ -279,7 +284,7 @@ def of_error(error: Exception) -> Finding:
     said = f"{type(error).__name__}: {text if len(text) <= 160 else text[:157] + '...'}"
     for part, kind, sentence, hint in ERRORS:
         if part in whole:
-            return Finding(kind, sentence, hint)
+            return Finding(kind, sentence.replace("{said}", said), hint)
     if "device" in text and ("cuda" in text or "meta" in text):
         return Finding("device", f"It mixes devices ({said}).", ON_DEVICE)
     if isinstance(error, TypeError) and "argument" in text and "()" in text:
@@ -479,13 +484,13 @@ def _of_value(exercise: Exercise, probes, outcomes: list[Outcome], right: list[O
             shown = [
                 f"{name} = {said}"
                 for name, argument in zip(exercise.arguments, probe, strict=False)
-                if (said := in_words(argument))
+                if (said := in_words(argument, 10))
             ]
             on = f"With {', '.join(shown)}" if shown else "On a probe"
             came, due = in_words(value, 6), in_words(wanted, 6)
             if not came:
                 i = int((value.double() - wanted.double()).abs().nan_to_num(math.inf).argmax())
-                came, due = (f"{t.flatten()[i].item():.4g} at place {i}" for t in (value, wanted))
+                came, due = (f"{in_words(t.flatten()[i].item())} at place {i}" for t in (value, wanted))
             return Finding(
                 "value", f"{on} it gives {came}, and {due} is expected.", "Work that one out by hand, term by term."
             )

@@ -172,6 +172,11 @@ LOG_EVIDENCE = Exercise(
             "In this book higher is better, and a minus stands in the loss alone.",
         ),
         Wrong(
+            lambda log_joint, log_q: (log_joint - log_q).logsumexp(1) / log_joint.shape[1],
+            "It divides the logarithm by the number of draws S, and the sum under it should be divided.",
+            "log(a / S) = log a - log S.",
+        ),
+        Wrong(
             lambda log_joint, log_q: (log_joint - log_q).logsumexp(1) - log_joint.shape[1],
             "It subtracts the number of draws S, and a division by S is the subtraction of log S.",
             "log(a / S) = log a - log S.",

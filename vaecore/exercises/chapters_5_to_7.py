@@ -55,6 +55,11 @@ ACTIVE_UNITS = Exercise(
             "What does a latent do that tells one picture from another?",
         ),
         Wrong(
+            lambda means, threshold: means.abs().mean(0) > threshold,
+            "It averages the size of the means, so a latent that is always 1 passes for active.",
+            "A variance is measured from the mean.",
+        ),
+        Wrong(
             lambda means, threshold: (means**2).mean(0) > threshold,
             "It takes the mean square, so a latent that is always 1 passes for active.",
             "A variance is measured from the mean.",
@@ -535,6 +540,11 @@ LEFT_MASK = Exercise(
             lambda height, width: (torch.arange(height) < height // 2).repeat_interleave(width),
             "It marks the upper half of the rows.",
             "Left and right is a matter of columns.",
+        ),
+        Wrong(
+            lambda height, width: torch.arange(height * width) // width < width // 2,
+            "It marks whole rows: a pixel's number divided by the width is its row.",
+            "What is left over after that division?",
         ),
         Wrong(
             lambda height, width: ~_left(height, width),

@@ -356,6 +356,11 @@ OBJECTIVE = Exercise(
             "It is alpha times a mean over the labelled pictures.",
         ),
         Wrong(
+            lambda b_l, b_u, log_q, n_l, n_u, a: -(b_l.sum() + b_u.sum()) - a * log_q.sum(),
+            "It adds everything up, so a larger batch gives a larger loss.",
+            LARGER,
+        ),
+        Wrong(
             _objective(lambda b, u, q, n_l, n_u, a: -(n_l * b + n_u * u) / (n_l + n_u)),
             "It forgets the alpha term: the classifier hears of the labels only through the bounds, that is never.",
             "B(x, y) has no gradient in q(y|x).",
@@ -1033,6 +1038,11 @@ PAPER_AND_INK = Exercise(
             lambda grey: _clean(grey, _median, clamp=False),
             "Pixels beyond paper or ink get numbers outside [0, 1], which are no probabilities.",
             "Cut what is left over at 0 and at 1.",
+        ),
+        Wrong(
+            lambda grey: (grey - grey.min()).float() / (grey.max() - grey.min()),
+            "It stretches the batch from its darkest to its lightest pixel, and does not ask which is paper.",
+            PAPER,
         ),
         Wrong(
             lambda grey: 1 - _clean(grey, _median),

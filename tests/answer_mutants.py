@@ -111,10 +111,10 @@ def load(name: str, source: str) -> Callable:
 def of(name: str, n: int = 50, n_broken: int = 10) -> list[Callable]:
     """n different mutants of an exercise's right answers: of the first of its three ways, and of the others if need be.
 
-    Each has its `source`, and the `verdict` on it. At most n_broken raise an error on the first probe: most of those
-    are no mistakes that a reader makes.
+    Each has its `source`, and the `verdict` on it. At most n_broken raise an error, unless there are too few others:
+    most of those are no mistakes that a reader makes.
     """
-    exercise, chosen, broken = EXERCISES[name], {}, 0
+    exercise, chosen, broken, n_used = EXERCISES[name], {}, {}, 0
     for way in (1, 2, 3):
         full = f"{name}_{way}"
         source = textwrap.dedent(inspect.getsource(getattr(right_answers, full)))
@@ -129,14 +129,13 @@ def of(name: str, n: int = 50, n_broken: int = 10) -> list[Callable]:
                 dump = ast.dump(ast.parse(mutant))
             except SyntaxError:
                 continue
-            if dump in (whole, *chosen):
+            if dump in (whole, *chosen, *broken):
                 continue
             answer = load(full, mutant)
-            answer.verdict = examine(exercise, answer)
-            if answer.verdict.kind == "error":
-                broken += 1
-                if broken > n_broken:
-                    continue
-            answer.source = mutant
-            chosen[dump] = answer
+            answer.source, answer.verdict = mutant, examine(exercise, answer)
+            (broken if answer.verdict.kind == "error" else chosen)[dump] = answer
+            for spare in list(broken)[: n_broken - n_used] if len(chosen) < n else ():
+                chosen[spare] = broken.pop(spare)
+                n_used += 1
+    chosen |= dict(list(broken.items())[: n - len(chosen)])
     return list(chosen.values())

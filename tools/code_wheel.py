@@ -68,7 +68,7 @@ def code_wheel(root):
         f"{info}/constraints.txt": pins((root / "requirements.txt").read_text()).encode(),
     }
     packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as wheel:
+    with zipfile.ZipFile(packed, "w") as wheel:  # stored: a notebook packs it as a whole, which is far smaller
         for name, content in sorted(files.items()):
-            wheel.writestr(zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0)), content, zipfile.ZIP_DEFLATED)
+            wheel.writestr(zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0)), content)
     return packed.getvalue()

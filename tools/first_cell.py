@@ -4,6 +4,7 @@ import contextlib
 import importlib.metadata
 import importlib.util
 import io
+import lzma
 import os
 import re
 import shutil
@@ -81,12 +82,12 @@ def unpack_into(folder, wheel):
 def bring(packed, weights, imported=()):
     """Make `import vaecore` give the code that this notebook was made with; any other that is installed stays.
 
-    `packed` is the wheel in base64, `imported` names the packages that this notebook imports besides vaecore's own.
+    `packed` is the wheel as LZMA, in base64; `imported` names what this notebook imports besides vaecore's packages.
     `weights` is the address of trained weights; if it is empty, they are trained here.
     """
     if sys.version_info < (3, 11):  # noqa: UP036, the reader's Python is not ours
         raise RuntimeError(f"This notebook needs Python 3.11 or newer; this is {sys.version.split()[0]}.")
-    wheel = zipfile.ZipFile(io.BytesIO(base64.b64decode(packed)))
+    wheel = zipfile.ZipFile(io.BytesIO(lzma.decompress(base64.b64decode(packed))))
     add_what_is_missing(wheel, imported)
     found = importlib.util.find_spec("vaecore")
     if not (found and found.origin and holds(Path(found.origin).parents[1], wheel)):

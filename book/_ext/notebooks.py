@@ -10,6 +10,7 @@ fetched from, and `repository: url`, from whose branch gh-pages Colab opens the 
 """
 
 import base64
+import lzma
 import re
 import shutil
 from pathlib import Path
@@ -42,7 +43,7 @@ def references(doctree):
 
 
 def first_cell(weights, cells):
-    packed = base64.b64encode(code_wheel(ROOT)).decode()
+    packed = base64.b64encode(lzma.compress(code_wheel(ROOT), preset=9)).decode()
     imported = imports(ROOT, "\n".join(cell.source for cell in cells if cell.cell_type == "code"))
     call = f'bring(\n    weights="{weights}",\n    imported={imported},\n    packed="{packed}",\n)'
     source = (ROOT / "tools" / "first_cell.py").read_text(encoding="utf-8")

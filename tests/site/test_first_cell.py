@@ -4,6 +4,7 @@ import ast
 import base64
 import importlib
 import io
+import lzma
 import os
 import pwd
 import sys
@@ -31,7 +32,7 @@ def packed(code="WHO = 'carried'\n"):
         wheel.writestr("vaecore-1+a.dist-info/constraints.txt", PINS)
         metadata = ["Name: vaecore", "Version: 1+a", *(f"Requires-Dist: {line}" for line in NEEDED)]
         wheel.writestr("vaecore-1+a.dist-info/METADATA", "\n".join(metadata))
-    return base64.b64encode(content.getvalue()).decode()
+    return base64.b64encode(lzma.compress(content.getvalue())).decode()
 
 
 @pytest.fixture

@@ -103,7 +103,7 @@ def file(
     check_above_zero(top=top)
     if not path.is_file():
         raise FileNotFoundError(f"path must be a file; {path} is none: {contents_of(path.parent)}.")
-    kind, classes = path.name.removesuffix(".gz").rpartition(".")[2], ()
+    kind = path.name.removesuffix(".gz").rpartition(".")[2]
     if kind == "npz":
         arrays = _npz(path)
     elif kind == "csv":
@@ -124,12 +124,9 @@ def file(
             raise ValueError(f"{path.name} holds values up to {x.max():g} only: is top={x.max():g} meant?")
         images.append(torch.from_numpy(np.round(x * (255 / top)).astype(np.uint8)))
         labels.append(torch.from_numpy(y.astype(np.int64)))
-    x, y, shape = torch.cat(images), torch.cat(labels), tuple(images[0].shape[1:])
-    n_test = len(images[1]) if len(images) > 1 else max(1, round(test * len(x)))
-    first = len(x) - n_test if len(images) == 1 else len(images[0])
-    x = torch.cat([x[first:], x[:first]])  # test pictures first, as _shared_out has them
-    y = torch.cat([y[first:], y[:first]])
-    return _shared_out(path.name, x.flatten(1), y, n_test, device, shape=shape, classes=classes)
+    n_test = len(images[1]) if len(images) > 1 else max(1, round(test * len(images[0])))
+    x, y = (torch.cat(parts).roll(n_test, 0) for parts in (images, labels))  # the last ones, to test on, come first
+    return _shared_out(path.name, x.flatten(1), y, n_test, device, shape=tuple(x.shape[1:]))
 
 
 def _shared_out(name: str, x: Tensor, y: Tensor, n_test: int, device: Any, **rest: Any) -> Pictures:

@@ -19,9 +19,7 @@ def check(answer: Any, name: str | None = None) -> Verdict:
     The verdict is true if it is right. If not, it says in one sentence what the mistake is, with a hint.
     """
     if not callable(answer):
-        return Verdict(
-            False, "type", f"check is given a {type(answer).__name__}.", "Give it the function: `check(kl)`."
-        )
+        return Verdict("type", f"check is given a {type(answer).__name__}.", "Give it the function: `check(kl)`.")
     name = name or str(getattr(answer, "__name__", ""))
     if name not in EXERCISES:
         near = difflib.get_close_matches(name, EXERCISES, n=1)
@@ -30,5 +28,5 @@ def check(answer: Any, name: str | None = None) -> Verdict:
             if near
             else 'Or name it: `check(f, "kl")`.'
         )
-        return Verdict(False, "unknown", f"No exercise is called {name!r}; there are {', '.join(EXERCISES)}.", hint)
+        return Verdict("unknown", f"No exercise is called {name!r}; there are {', '.join(EXERCISES)}.", hint)
     return examine(EXERCISES[name], answer)

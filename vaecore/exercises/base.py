@@ -1,9 +1,10 @@
 """How an answer is examined: on probes, against an oracle and the wrong answers that are known."""
 
+import inspect
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
 
@@ -27,16 +28,15 @@ class Finding(Exception):
 class Verdict:
     """What `check` found: true if the answer is right; its repr says why, or what is wrong, with a hint."""
 
-    is_right: bool
     kind: str  #: "right", "known" for a mistake of the exercise's own table, or what was found in general
     sentence: str
     hint: str = ""
 
     def __bool__(self) -> bool:
-        return self.is_right
+        return self.kind == "right"
 
     def __repr__(self) -> str:
-        return f"Right: {self.sentence}" if self.is_right else f"Not yet. {self.sentence}\nHint: {self.hint}"
+        return f"Right: {self.sentence}" if self else f"Not yet. {self.sentence}\nHint: {self.hint}"
 
 
 @dataclass(frozen=True)
@@ -52,14 +52,13 @@ class Wrong:
 class Exercise:
     """One function that the reader builds.
 
-    `probes(seed)` lists arguments, the first of them small enough to be shown; `oracle` says what comes out, by
-    another way than the reader's. `run` calls the answer where one plain call is not enough. `gradients` names the
-    arguments in which the result must have a slope.
+    `probes(seed)` lists arguments, the first of them small enough to be shown; `oracle` takes them by the reader's
+    names, and says what comes out by another way than the reader's. Where one plain call is not enough, `run` calls
+    the answer and measures what it does. `gradients` names the arguments in which the result must have a slope.
     """
 
     chapter: int
     name: str
-    arguments: tuple[str, ...]
     tested: str  #: what "Right" says
     probes: Callable[[int], list[tuple]]
     oracle: Callable
@@ -67,11 +66,15 @@ class Exercise:
     gradients: tuple[str, ...] = ()
     run: Callable | None = None
     tolerance: tuple[float, float] = (1e-4, 1e-4)  #: relative, absolute
-    plain: bool = (
-        True  #: whether the result itself is what the oracle gives, so that its shape and factors mean something
-    )
     shape: str = ""  #: of the result, in words
     words: Callable[[int, float, float], str] | None = None  #: of the number at a place of the oracle's, and its due
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        return tuple(inspect.signature(self.oracle).parameters)
+
+    def call(self, answer: Callable, probe: tuple | list) -> Any:
+        return self.run(answer, *probe) if self.run else answer(*probe)
 
 
 @dataclass
@@ -89,46 +92,30 @@ def _copy(argument: Any) -> Any:
 
 def _as_tensors(value: Any, like: Any) -> list[Tensor]:
     """The result as tensors; raises Finding where it has another type than `like`, what the oracle gives."""
-    wanted = {tuple: "a pair of tensors", float: "a number"}.get(type(like), "a tensor")
+    wanted = "a pair of tensors" if isinstance(like, tuple) else "a tensor"
     if value is None:
         raise Finding("type", f"It returns None instead of {wanted}.", "Is the `return` missing?")
-    if isinstance(like, float) and type(value) in (float, int):
-        return [torch.tensor(float(value))]
-    parts, likes = (value, like) if isinstance(like, tuple) else ((value,), (like,))
-    is_pair = isinstance(parts, tuple | list) and len(parts) == len(likes)
-    if isinstance(like, float) or not is_pair or not all(isinstance(part, Tensor) for part in parts):
-        came = "a tensor that still carries the graph" if _has_graph(value) else f"a {type(value).__name__}"
-        hint = (
-            "`.item()` makes a number of a tensor."
-            if isinstance(like, float)
-            else "Look at the last line: what does it return?"
-        )
-        raise Finding("type", f"It returns {came}, and {wanted} is expected.", hint)
+    parts, n = (value, len(like)) if isinstance(like, tuple) else ([value], 1)
+    is_list = isinstance(parts, tuple | list) and len(parts) == n
+    if not is_list or not all(isinstance(part, Tensor) for part in parts):
+        came = f"It returns a {type(value).__name__}, and {wanted} is expected."
+        raise Finding("type", came, "Look at the last line: what does it return?")
     return list(parts)
 
 
-def _has_graph(value: Any) -> bool:
-    return isinstance(value, Tensor) and value.requires_grad
-
-
 def ask(exercise: Exercise, answer: Callable, probe: tuple, like: Any) -> Outcome:
-    """Runs the answer on copies of a probe: results, slopes, and which arguments it has changed."""
-    run = exercise.run or (lambda answer, *arguments: answer(*arguments))
-    leaves = {
-        name: argument.clone().requires_grad_()
-        for name, argument in zip(exercise.arguments, probe, strict=False)
-        if name in exercise.gradients
-    }
-    handed = [
-        leaves[name].clone() if name in leaves else _copy(argument)  # no leaf itself, so that changes in place are seen
-        for name, argument in zip(exercise.arguments, probe, strict=False)
+    """Run the answer on copies of a probe: results, slopes, and which arguments it has changed."""
+    named = dict(zip(exercise.arguments, probe, strict=True))
+    leaves = {name: named[name].clone().requires_grad_() for name in exercise.gradients}
+    handed = [  # no leaf itself, so that changes in place are seen
+        leaves[name].clone() if name in leaves else _copy(argument) for name, argument in named.items()
     ]
     with seeded(0):
-        values = _as_tensors(run(answer, *handed), like)
+        values = _as_tensors(exercise.call(answer, handed), like)
     changed = [
         name
-        for name, before, after in zip(exercise.arguments, probe, handed, strict=False)
-        if isinstance(before, Tensor) and not (before.shape == after.shape and torch.equal(before, after))
+        for (name, before), after in zip(named.items(), handed, strict=True)
+        if isinstance(before, Tensor) and not torch.equal(before, after)
     ]
     slopes: list[Tensor | None] = [None] * len(leaves)
     if leaves and values[0].requires_grad:
@@ -154,9 +141,8 @@ def apart(a: list[Outcome], b: list[Outcome], tolerance: tuple[float, float]) ->
     """How far two answers are apart on all probes, in results and slopes; 1 is just within the tolerance."""
     total = 0.0
     for one, other in zip(a, b, strict=True):
-        pairs = list(zip(one.values, other.values, strict=True))
-        pairs += [(one.slopes.get(name), slope) for name, slope in other.slopes.items()]
-        for x, y in pairs:
+        slopes = [(one.slopes.get(name), slope) for name, slope in other.slopes.items()]
+        for x, y in [*zip(one.values, other.values, strict=True), *slopes]:
             total = max(total, distance(x, y, tolerance))
             if total > 1:  # how far makes no difference any more
                 return total
@@ -166,10 +152,7 @@ def apart(a: list[Outcome], b: list[Outcome], tolerance: tuple[float, float]) ->
 def expected(exercise: Exercise, probe: tuple) -> tuple[Any, Outcome]:
     """What the oracle gives for a probe, as it is and as an outcome with slopes."""
     like = exercise.oracle(*map(_copy, probe))
-    if isinstance(like, float):
-        return like, Outcome([torch.tensor(like)])
-    plain = Exercise(**{**vars(exercise), "run": None})
-    return like, ask(plain, exercise.oracle, probe, like)
+    return like, ask(replace(exercise, run=None), exercise.oracle, probe, like)
 
 
 @cache
@@ -214,16 +197,16 @@ def examine(exercise: Exercise, answer: Callable, seed: int = 0) -> Verdict:
         except Exception as error:
             finding = of_error(error)
     if finding is None:
-        return Verdict(True, "right", exercise.tested)
-    return Verdict(False, finding.kind, finding.sentence, finding.hint)
+        return Verdict("right", exercise.tested)
+    return Verdict(finding.kind, finding.sentence, finding.hint)
 
 
+MINUS = "In this book higher is better, and a minus stands in the loss alone."
 ON_DEVICE = "Make new tensors on the device of the arguments, as `torch.zeros_like(x)` or `device=x.device`."
 SEE_SHAPES = "Call it by hand on two small tensors, and print the shapes inside."
 FITS = "`keepdim=True` keeps an axis of size 1, and `[:, None]` makes one: print the shapes inside."
 ERRORS = (  # what is in an error's text: its kind, what it means, and a hint
-    ("must match the size", "error", "Two of its tensors do not fit together ({said}).", FITS),
-    ("Sizes of tensors must match", "error", "Two tensors that it joins do not fit together ({said}).", FITS),
+    ("must match", "error", "Two of its tensors do not fit together ({said}).", FITS),
     ("same number of dimensions", "error", "Two tensors that it joins do not fit together ({said}).", FITS),
     ("mat1 and mat2", "error", "A matrix and what it is multiplied with do not fit together ({said}).", FITS),
     (
@@ -308,44 +291,39 @@ def _findings(exercise: Exercise, answer: Callable, seed: int) -> Iterator[Findi
     yield from _in_general(exercise, answer, probes, likes, outcomes, right)
 
 
+def _pairs(outcomes: list[Outcome], right: list[Outcome]) -> Iterator[tuple[Tensor, Tensor]]:
+    """Each tensor that came, and the one that is due."""
+    for mine, best in zip(outcomes, right, strict=True):
+        yield from zip(mine.values, best.values, strict=True)
+
+
 def _in_general(exercise, answer, probes, likes, outcomes: list[Outcome], right: list[Outcome]) -> Iterator[Finding]:
     """What can be wrong with any function."""
     tolerance = exercise.tolerance
-    for mine, best in zip(outcomes, right, strict=True):
-        yield from _of_form(exercise, mine, best)
-    for mine in outcomes:
-        if mine.changed:
-            yield Finding(
-                "in place",
-                f"It changes its argument {mine.changed[0]} in place.",
-                "Whoever calls it may need that tensor again: make a new one.",
-            )
-    again = ask(exercise, answer, probes[0], likes[0])
-    with seeded(1):
-        run = exercise.run or (lambda answer, *arguments: answer(*arguments))
-        other = _as_tensors(run(answer, *map(_copy, probes[0])), likes[0])
-    if exercise.plain and max(distance(x.detach(), y, tolerance) for x, y in zip(other, again.values, strict=True)) > 1:
-        yield Finding(
-            "random",
-            "Two calls with the same arguments give different results.",
-            "All that it needs is handed in: draw nothing inside.",
-        )
-    for mine, best in zip(outcomes, right, strict=True):
-        for value, wanted in zip(mine.values, best.values, strict=True):
-            if not value.is_floating_point() or value.isfinite().all() or not wanted.isfinite().all():
-                continue
-            what = "nan" if value.isnan().any() else "inf"
-            yield Finding(
-                "nan",
-                f"It gives {what} where a number is expected.",
-                "Where is a logarithm of 0 taken, a large number put into exp, or 0 multiplied with infinity?",
-            )
-    if any(
-        distance(x, y, tolerance) > 1
-        for a, b in zip(outcomes, right, strict=True)
-        for x, y in zip(a.values, b.values, strict=True)
-    ):
-        if exercise.plain:
+    for value, wanted in _pairs(outcomes, right):
+        if value.shape != wanted.shape:
+            shape = f", {exercise.shape}," if exercise.shape else ""
+            said = f"Its result has shape {tuple(value.shape)}, and {tuple(wanted.shape)}{shape} is expected."
+            yield Finding("shape", said, "Which axis should be added up, and which one stay? Print the shapes inside.")
+        if value.dtype != wanted.dtype:
+            said = f"Its result has dtype {value.dtype}, and {wanted.dtype} is expected."
+            yield Finding("dtype", said, "Give new tensors the dtype of the arguments.")
+    for changed in (mine.changed[0] for mine in outcomes if mine.changed):
+        hint = "Whoever calls it may need that tensor again: make a new one."
+        yield Finding("in place", f"It changes its argument {changed} in place.", hint)
+    if exercise.run is None:
+        with seeded(1):
+            other = _as_tensors(answer(*map(_copy, probes[0])), likes[0])
+        if any(distance(x.detach(), y, tolerance) > 1 for x, y in zip(other, outcomes[0].values, strict=True)):
+            said = "Two calls with the same arguments give different results."
+            yield Finding("random", said, "All that it needs is handed in: draw nothing inside.")
+    for value, wanted in _pairs(outcomes, right):
+        if value.is_floating_point() and wanted.isfinite().all() and not value.isfinite().all():
+            said = f"It gives {'nan' if value.isnan().any() else 'inf'} where a number is expected."
+            hint = "Where is a logarithm of 0 taken, a large number put into exp, or 0 multiplied with infinity?"
+            yield Finding("nan", said, hint)
+    if any(distance(x, y, tolerance) > 1 for x, y in _pairs(outcomes, right)):
+        if exercise.run is None:
             yield from relations(outcomes, right, tolerance)
             yield from _of_rows(exercise, answer, probes[1], likes[1])
             yield from _of_use(exercise, answer, probes[1], likes[1])
@@ -354,33 +332,11 @@ def _in_general(exercise, answer, probes, likes, outcomes: list[Outcome], right:
     yield from _of_device(exercise, answer, probes[0], likes[0])
 
 
-def _of_form(exercise: Exercise, mine: Outcome, best: Outcome) -> Iterator[Finding]:
-    for value, wanted in zip(mine.values, best.values, strict=True):
-        if value.shape != wanted.shape:
-            shape = f", {exercise.shape}," if exercise.shape else ""
-            yield Finding(
-                "shape",
-                f"Its result has shape {tuple(value.shape)}, and {tuple(wanted.shape)}{shape} is expected.",
-                "Which axis should be added up, and which one stay? Print the shapes inside.",
-            )
-        if value.dtype != wanted.dtype:
-            yield Finding(
-                "dtype",
-                f"Its result has dtype {value.dtype}, and {wanted.dtype} is expected.",
-                "Give new tensors the dtype of the arguments.",
-            )
-
-
 def relations(outcomes: list[Outcome], right: list[Outcome], tolerance: tuple[float, float]) -> Iterator[Finding]:
     """How wrong numbers hang together with the right ones, if they do."""
-    pairs = [
-        (x.double(), y.double())
-        for a, b in zip(outcomes, right, strict=True)
-        for x, y in zip(a.values, b.values, strict=True)
-    ]
     if not outcomes[0].values[0].is_floating_point():
         return
-    a, b = (torch.cat([pair[i].flatten() for pair in pairs]) for i in (0, 1))
+    a, b = (torch.cat([t.double().flatten() for t in ts]) for ts in zip(*_pairs(outcomes, right), strict=True))
     if len(a) < 3 or not (a.isfinite().all() and b.isfinite().all()):
         return
 
@@ -388,27 +344,16 @@ def relations(outcomes: list[Outcome], right: list[Outcome], tolerance: tuple[fl
         return distance(a, guess, tolerance) <= 1
 
     if same(-b):
-        yield Finding(
-            "sign",
-            "All its numbers have the wrong sign.",
-            "In this book higher is better, and a minus stands in the loss alone.",
-        )
+        yield Finding("sign", "All its numbers have the wrong sign.", MINUS)
     factor = ((a * b).sum() / b.square().sum().clamp_min(1e-30)).item()
     if same(factor * b):
-        yield Finding(
-            "factor",
-            f"All its numbers are {factor:.3g} times what they should be.",
-            "Which constant has been left out, or written once too often?"
-            if a.any()
-            else "Which line throws the arguments away?",
-        )
+        constant = "Which constant has been left out, or written once too often?"
+        hint = constant if a.any() else "Which line throws the arguments away?"
+        yield Finding("factor", f"All its numbers are {factor:.3g} times what they should be.", hint)
     offset = (a - b).median().item()
     if same(b + offset) and (b.std() > 1e-3):
-        yield Finding(
-            "offset",
-            f"All its numbers are {abs(offset):.3g} too {'high' if offset > 0 else 'low'}.",
-            "Which constant term has been left out, or counted twice?",
-        )
+        said = f"All its numbers are {abs(offset):.3g} too {'high' if offset > 0 else 'low'}."
+        yield Finding("offset", said, "Which constant term has been left out, or counted twice?")
     if (b > 0).all() and same(b.log()):
         yield Finding("log", "It returns the logarithm of what is asked for.", "The last step is an exp.")
     if same(b.exp()):
@@ -481,19 +426,15 @@ def _of_value(exercise: Exercise, probes, outcomes: list[Outcome], right: list[O
                 wrong = (a - b).abs() > exercise.tolerance[0] * b.abs() + exercise.tolerance[1]
                 i = int((wrong | a.isnan()).nonzero()[0])
                 return Finding("value", exercise.words(i, a[i].item(), b[i].item()), "Try it by hand with few numbers.")
-            shown = [
-                f"{name} = {said}"
-                for name, argument in zip(exercise.arguments, probe, strict=False)
-                if (said := in_words(argument, 10))
-            ]
+            named = zip(exercise.arguments, probe, strict=True)
+            shown = [f"{name} = {said}" for name, argument in named if (said := in_words(argument, 10))]
             on = f"With {', '.join(shown)}" if shown else "On a probe"
             came, due = in_words(value, 6), in_words(wanted, 6)
             if not came:
                 i = int((value.double() - wanted.double()).abs().nan_to_num(math.inf).argmax())
                 came, due = (f"{in_words(t.flatten()[i].item())} at place {i}" for t in (value, wanted))
-            return Finding(
-                "value", f"{on} it gives {came}, and {due} is expected.", "Work that one out by hand, term by term."
-            )
+            said = f"{on} it gives {came}, and {due} is expected."
+            return Finding("value", said, "Work that one out by hand, term by term.")
     raise AssertionError("no value is wrong")
 
 
@@ -509,27 +450,21 @@ def in_words(value: Any, most: int = 4) -> str:
 
 
 def _of_slopes(exercise: Exercise, outcomes: list[Outcome], right: list[Outcome]) -> Iterator[Finding]:
+    cut = "`.detach()`, `.item()`, `.data`, `no_grad` and a plain `sample()` all cut the graph."
+    if exercise.gradients and not any(s is not None and s.any() for one in outcomes for s in one.slopes.values()):
+        said = "Its numbers are right, but the result is detached: nothing could be trained with it."
+        yield Finding("gradient", said, cut)
     for name in exercise.gradients:
         pairs = [(a.slopes.get(name), b.slopes[name]) for a, b in zip(outcomes, right, strict=True)]
         if all(distance(a, b, exercise.tolerance) <= 1 for a, b in pairs):
             continue
-        if all(a is None or not a.any() for a, _ in pairs):
-            yield Finding(
-                "gradient",
-                f"Its numbers are right, but no gradient reaches {name}.",
-                "`.detach()`, `.item()`, `.data`, `no_grad` and a plain `sample()` all cut the graph.",
-            )
+        said, hint = f"the gradient in {name} is not.", "A part of the formula is cut from the graph."
         if any(a is not None and a.isnan().any() for a, _ in pairs):
-            yield Finding(
-                "gradient",
-                f"Its numbers are right, but the gradient in {name} is nan.",
-                "`torch.where` hides a nan from the result, and not from the gradient.",
-            )
-        yield Finding(
-            "gradient",
-            f"Its numbers are right, but the gradient in {name} is not.",
-            "A part of the formula is cut from the graph.",
-        )
+            said = f"the gradient in {name} is nan."
+            hint = "`torch.where` hides a nan from the result, and not from the gradient."
+        if all(a is None or not a.any() for a, _ in pairs):
+            said, hint = f"no gradient reaches {name}.", cut
+        yield Finding("gradient", f"Its numbers are right, but {said}", hint)
 
 
 def _of_device(exercise: Exercise, answer: Callable, probe: tuple, like: Any) -> Iterator[Finding]:
@@ -539,8 +474,4 @@ def _of_device(exercise: Exercise, answer: Callable, probe: tuple, like: Any) ->
     moved = tuple(argument.to(OTHER_DEVICE) if isinstance(argument, Tensor) else argument for argument in probe)
     values = _as_tensors(answer(*moved), like)
     if any(value.device.type != torch.device(OTHER_DEVICE).type for value in values):
-        yield Finding(
-            "device",
-            f"Its arguments lie on {OTHER_DEVICE}, and its result does not.",
-            ON_DEVICE,
-        )
+        yield Finding("device", f"Its arguments lie on {OTHER_DEVICE}, and its result does not.", ON_DEVICE)

@@ -38,7 +38,6 @@ def _active(means: Tensor, threshold: float) -> Tensor:
 ACTIVE_UNITS = Exercise(
     chapter=5,
     name="active_units",
-    arguments=("means", "threshold"),
     tested="a latent is active where the variance of q's mean over the pictures is above the threshold.",
     probes=_means,
     oracle=_active,
@@ -136,7 +135,6 @@ BOTH_ENDS = "With three steps the shares of the way are 0, 1/2 and 1."
 WALK = Exercise(
     chapter=5,
     name="walk",
-    arguments=("start", "end", "n"),
     tested="it goes in equal steps from the first code to the second, both included.",
     probes=_walks,
     oracle=_walk,
@@ -222,7 +220,6 @@ def _joined(x: Tensor, y: Tensor, n_classes: int) -> Tensor:
 JOIN = Exercise(
     chapter=6,
     name="join",
-    arguments=("x", "y", "n_classes"),
     tested="behind each row stand as many columns as there are classes, with a single 1 in that of its class.",
     probes=_with_classes,
     oracle=_joined,
@@ -472,7 +469,6 @@ MISTAKES_OF_A_BOUND = (
 CVAE_BOUND = Exercise(
     chapter=6,
     name="cvae_bound",
-    arguments=("encoder", "decoder", "x", "y", "epsilon"),
     tested="both nets see y, and the bound agrees with torch.distributions, gradients too.",
     probes=_conditional,
     oracle=oracle_of_bound,
@@ -525,7 +521,6 @@ def _left(height: int, width: int) -> Tensor:
 LEFT_MASK = Exercise(
     chapter=7,
     name="left_mask",
-    arguments=("height", "width"),
     tested="it marks the left half of the columns, in pictures that are flattened row by row.",
     probes=lambda seed: [(2, 4), (6, 4), (3, 5), (28, 28), (5, 2 + seed % 3)],
     oracle=_left,
@@ -615,7 +610,6 @@ def _split(x: Tensor, given: Tensor) -> tuple[Tensor, Tensor]:
 SPLIT = Exercise(
     chapter=7,
     name="split",
-    arguments=("x", "given"),
     tested="the pixels to predict come first, those given second, and together they are all.",
     probes=_masked,
     oracle=_split,
@@ -697,7 +691,6 @@ def _by(last: Callable) -> Callable:
 REGRESSOR = Exercise(
     chapter=7,
     name="regressor_log_likelihood",
-    arguments=("net", "x", "y"),
     tested="it agrees with torch.distributions, also where the net is very sure and wrong.",
     probes=_regressions,
     oracle=_regressed,

@@ -41,7 +41,6 @@ LOG_P_Y = "All ten classes are equally likely before x is seen: p(y) = 1/10."
 LABELLED = Exercise(
     chapter=8,
     name="labelled_bound",
-    arguments=("encoder", "decoder", "x", "y", "epsilon"),
     tested="it bounds log p(x, y) with log p(y) in it, and agrees with torch.distributions, gradients too.",
     probes=_labelled,
     oracle=_labelled_oracle,
@@ -130,7 +129,7 @@ def _unlabelled(seed: int) -> list[tuple]:
     return [(labelled_bound, *small), one(5, 3, 2, 4), one(2, 4, 3, 5)]
 
 
-def _unlabelled_oracle(bound: Callable, log_q_y: Tensor, x: Tensor, epsilon: Tensor) -> Tensor:
+def _unlabelled_oracle(labelled_bound: Callable, log_q_y: Tensor, x: Tensor, epsilon: Tensor) -> Tensor:
     each = [_classes_of(x, torch.tensor([k] * len(x)), epsilon) for k in range(log_q_y.shape[1])]
     q = log_q_y.exp()
     return torch.einsum("bk,kb->b", q, torch.stack(each)) + torch.special.entr(q).sum(1)
@@ -155,7 +154,6 @@ ENTROPY = "Without its entropy q(y|x) would put all its weight on one class."
 UNLABELLED = Exercise(
     chapter=8,
     name="unlabelled_bound",
-    arguments=("labelled_bound", "log_q_y", "x", "epsilon"),
     tested="it is the exact sum over the classes plus the entropy of q(y|x), with one noise for all classes.",
     probes=_unlabelled,
     oracle=_unlabelled_oracle,
@@ -282,16 +280,16 @@ def _objectives(seed: int) -> list[tuple]:
     ]
 
 
-def _j(bounds_l: Tensor, bounds_u: Tensor, log_q: Tensor, n_l: int, n_u: int, alpha: float) -> Tensor:
+def _j(bounds_l: Tensor, bounds_u: Tensor, log_q: Tensor, n_labelled: int, n_unlabelled: int, alpha: float) -> Tensor:
     """One loss for each picture there is, then their mean: no weights, but repeats."""
-    least = n_l * n_u * len(bounds_l) * len(bounds_u)
+    n, n_all = (n_labelled, n_unlabelled), n_labelled + n_unlabelled
     total = 0.0 * bounds_l[0]
-    for bounds, n in (bounds_l, n_l), (bounds_u, n_u):
+    for bounds, of_kind in zip((bounds_l, bounds_u), n, strict=True):
         for one in bounds:
-            total = total - one * (least / len(bounds) * n / least)
+            total = total - one * (of_kind / len(bounds))
     for one in log_q:
-        total = total - alpha * (n_l + n_u) / len(log_q) * one
-    return total / (n_l + n_u)
+        total = total - alpha * n_all / len(log_q) * one
+    return total / n_all
 
 
 def _objective(last: Callable) -> Callable:
@@ -303,7 +301,6 @@ LARGER = "A batch's mean, times the number of such pictures, stands for their fu
 OBJECTIVE = Exercise(
     chapter=9,
     name="objective",
-    arguments=("bounds_l", "bounds_u", "log_q", "n_labelled", "n_unlabelled", "alpha"),
     tested="each batch counts as many pictures as there are of its kind, and the gradients are right.",
     probes=_objectives,
     oracle=_j,
@@ -528,12 +525,10 @@ def _blind(y: Tensor, n_labelled: int, seed: int) -> tuple[Tensor, Tensor]:
 LABEL_SPLIT = Exercise(
     chapter=9,
     name="label_split",
-    arguments=("y", "n_labelled", "seed"),
     tested="a dozen draws have equally many of each class, leave no row out, and come back with their seed.",
     probes=_classes,
     oracle=_promises,
     run=_kept,
-    plain=False,
     words=lambda i, value, wanted: BROKEN[i],
     tolerance=(0.01, 0.01),
     wrong=(
@@ -622,7 +617,6 @@ def _in_groups(last: Callable) -> Callable:
 IMPORTANCE_BOUND = Exercise(
     chapter=10,
     name="importance_bound",
-    arguments=("log_w", "k"),
     tested="it is the log of the mean weight of k draws, averaged over the groups, also where weights underflow.",
     probes=_groups,
     oracle=_grouped,
@@ -730,7 +724,6 @@ BOTH_SIDES = "A bit has two outcomes, ink with probability g and paper with 1 - 
 BIT_ENTROPY = Exercise(
     chapter=10,
     name="bit_entropy",
-    arguments=("grey",),
     tested="it is the entropy of a picture's drawn bits, and 0 where every pixel is sure.",
     probes=_greys,
     oracle=_entropy,
@@ -831,7 +824,6 @@ EVERY_PIXEL = "Every pixel has its own factor 1 / (sigma sqrt(2 pi)), although a
 GAUSSIAN = Exercise(
     chapter=11,
     name="gaussian_log_likelihood",
-    arguments=("mean", "log_var", "x"),
     tested="it agrees with torch.distributions, and so do its gradients in mu and log_var.",
     probes=_photos,
     oracle=_gaussian,
@@ -984,7 +976,6 @@ PAPER = "Most of a drawing is paper: its median is paper, whatever the ink."
 PAPER_AND_INK = Exercise(
     chapter=11,
     name="paper_and_ink",
-    arguments=("grey",),
     tested="paper is 0 and ink is 1, for dark ink and for light ink, each picture by itself.",
     probes=_drawings,
     oracle=_cleaned,

@@ -351,12 +351,10 @@ def _cut(model, x: Tensor) -> Tensor:
 BUILD_VAE = Exercise(
     chapter=11,
     name="build_vae",
-    arguments=("x",),
     tested="untrained it guesses, its bound is right for its own nets, all weights learn, and some training helps.",
     probes=lambda seed: [(_digits(seed),)],
     oracle=lambda x: torch.ones(()),
     run=_try,
-    plain=False,
     wrong=(
         *(Wrong(_wrong(elbo), sentence, hint) for elbo, sentence, hint in MISTAKES),
         Wrong(_wrong(decode=lambda self, z: self.decoder(z).sigmoid()), *SIGMOID),

@@ -4,21 +4,29 @@ import math
 from collections.abc import Callable
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
-from torch.distributions import Bernoulli, Independent, Normal, kl_divergence
+from torch.distributions import Normal
 
 from .base import Exercise, Finding, Wrong
-
-
-def draws(seed: int) -> Callable[..., Tensor]:
-    """Standard normal numbers of any shape, from a generator of their own."""
-    generator = torch.Generator().manual_seed(1000 + seed)
-    return lambda *shape: torch.randn(*shape, generator=generator)
-
-
-LONG_SUM = "Densities this small underflow: stay with logarithms, and add up with `logsumexp`."
-WRONG_AXIS = "One row is one picture: which axis holds what has to be added up?"
+from .shared import (
+    SUM_AXIS,
+    UNDERFLOW,
+    WRONG_AXIS,
+    Z,
+    draws,
+    elbo_by_distributions,
+    kl_by_distributions,
+    kl_terms,
+    log_p_minus_kl,
+    log_p_terms,
+    wrong_batches,
+    wrong_kls,
+    wrong_log_means,
+    wrong_scores,
+    wrong_sums,
+    wrong_terms,
+    wrong_when_sure,
+)
 
 # --- chapter 1 ------------------------------------------------------------------------------------------------------
 
@@ -71,7 +79,7 @@ GRID_POSTERIOR = Exercise(
         Wrong(
             lambda log_joint, step: log_joint.exp() / (log_joint.exp().sum(1, keepdim=True) * step),
             "It gives nan where all p(x, z) of a picture are too small for a float: 0 divided by 0.",
-            LONG_SUM,
+            UNDERFLOW,
         ),
         Wrong(
             lambda log_joint, step: log_joint.exp(),
@@ -134,16 +142,7 @@ LOG_EVIDENCE = Exercise(
             "Its weights are upside down, q(z) / p(x, z).",
             "Averaged over draws from q, which of the two ratios gives p(x)?",
         ),
-        Wrong(
-            lambda log_joint, log_q: (log_joint - log_q).logsumexp(1),
-            "It adds the weights up and does not divide by the number of draws.",
-            "A mean is a sum divided by S, also under the logarithm.",
-        ),
-        Wrong(
-            lambda log_joint, log_q: (log_joint - log_q).mean(1),
-            "It averages the logarithms, which gives the ELBO, a lower bound on what is asked for.",
-            "The logarithm is taken of the mean.",
-        ),
+        *wrong_log_means(lambda of: lambda log_joint, log_q: of(log_joint - log_q), "S"),
         Wrong(
             lambda log_joint, log_q: (log_joint - log_q).logsumexp(0) - math.log(log_joint.shape[0]),
             "It averages over the pictures, and the draws stay apart.",
@@ -155,37 +154,14 @@ LOG_EVIDENCE = Exercise(
             WRONG_AXIS,
         ),
         Wrong(
-            lambda log_joint, log_q: (log_joint - log_q).exp().mean(1).log(),
-            "It gives -inf where the weights are too small for a float.",
-            LONG_SUM,
-        ),
-        Wrong(
             lambda log_joint, log_q: (log_joint - log_q).exp().mean(1),
             "It returns p(x), and its logarithm is asked for.",
             "Small numbers underflow; log p(x) does not.",
-        ),
-        Wrong(
-            lambda log_joint, log_q: math.log(log_joint.shape[1]) - (log_joint - log_q).logsumexp(1),
-            "It has the sign of a loss: this is minus log p(x).",
-            "In this book higher is better, and a minus stands in the loss alone.",
-        ),
-        Wrong(
-            lambda log_joint, log_q: (log_joint - log_q).logsumexp(1) / log_joint.shape[1],
-            "It divides the logarithm by the number of draws S, and the sum under it should be divided.",
-            "log(a / S) = log a - log S.",
-        ),
-        Wrong(
-            lambda log_joint, log_q: (log_joint - log_q).logsumexp(1) - log_joint.shape[1],
-            "It subtracts the number of draws S, and a division by S is the subtraction of log S.",
-            "log(a / S) = log a - log S.",
         ),
     ),
 )
 
 # --- chapter 2 ------------------------------------------------------------------------------------------------------
-
-SUM_AXIS = "A row is one picture, a column one latent: KLs of independent latents add up."
-MINUS_ONE = "The KL of N(0, I) from itself is 0: try mu = 0 and log_var = 0."
 
 
 def _gaussians(seed: int) -> list[tuple]:
@@ -198,134 +174,36 @@ def _gaussians(seed: int) -> list[tuple]:
     ]
 
 
-def _kl(mu: Tensor, log_var: Tensor) -> Tensor:
-    q = Normal(mu, torch.exp(log_var / 2))
-    return kl_divergence(q, Normal(torch.zeros_like(mu), torch.ones_like(mu))).sum(-1)
-
-
 KL = Exercise(
     chapter=2,
     name="kl",
     tested="it agrees with torch.distributions, and so do its gradients in mu and in log_var.",
     probes=_gaussians,
-    oracle=_kl,
+    oracle=kl_by_distributions,
     shape="one number for each picture, (B,)",
     gradients=("mu", "log_var"),
     wrong=(
         Wrong(
-            lambda mu, log_var: -0.5 * (mu**2 + log_var.exp() - 1 - log_var).sum(-1),
+            lambda mu, log_var: -kl_terms(mu, log_var).sum(-1),
             "It has the wrong sign: a KL is never below 0.",
             "This is the term that the ELBO subtracts; the minus stands in the ELBO.",
         ),
-        Wrong(
-            lambda mu, log_var: (mu**2 + log_var.exp() - 1 - log_var).sum(-1),
-            "It is twice the KL: the factor 1/2 is missing.",
-            "Where is the 1/2 of the Gaussian's exponent?",
-        ),
-        Wrong(
-            lambda mu, log_var: 0.5 * (mu**2 + log_var.exp() - 1 - log_var).mean(-1),
-            "It averages over the latents instead of adding them up.",
-            SUM_AXIS,
-        ),
-        Wrong(
-            lambda mu, log_var: 0.5 * (mu**2 + log_var.exp() - 1 - log_var).sum(0),
-            "It adds up over the pictures, and the latents stay apart.",
-            SUM_AXIS,
-        ),
-        Wrong(
-            lambda mu, log_var: 0.5 * (mu**2 + log_var.exp() - 1 - log_var).sum(),
-            "It adds up the whole batch to one number.",
-            SUM_AXIS,
-        ),
-        Wrong(
-            lambda mu, log_var: 0.5 * (mu**2 + log_var.exp() - 1 - log_var).sum(-1).mean(),
-            "It averages over the batch: the KL of each picture is asked for.",
-            "Averages over pictures are taken in the loss alone.",
-        ),
-        Wrong(
-            lambda mu, log_var: 0.5 * (mu**2 + log_var.exp() - 1 - log_var),
-            "It gives one number for each latent: the sum over them is missing.",
-            SUM_AXIS,
-        ),
-        Wrong(
-            lambda mu, log_var: 0.5 * (mu**2 + log_var.exp() ** 2 - 1 - 2 * log_var).sum(-1),
-            "It takes exp(log_var) for sigma, and squares it again.",
-            "What is log_var the logarithm of?",
-        ),
-        Wrong(
-            lambda mu, log_var: 0.5 * (mu**2 + torch.exp(0.5 * log_var) - 1 - log_var).sum(-1),
-            "It has sigma where the variance belongs.",
-            "What is log_var the logarithm of?",
-        ),
-        Wrong(
-            lambda mu, log_var: 0.5 * (mu**2 + log_var.exp() ** 2 - 1 - log_var).sum(-1),
-            "It squares the variance exp(log_var).",
-            "What is log_var the logarithm of?",
-        ),
-        Wrong(
-            lambda mu, log_var: 0.5 * (mu**2 + log_var**2 - 1 - (log_var**2).log()).sum(-1),
-            "It takes log_var for sigma itself.",
-            "log_var may be negative, sigma may not: which function comes between them?",
-        ),
+        *wrong_sums(lambda last: lambda mu, log_var: last(kl_terms(mu, log_var)), "latents", SUM_AXIS),
         Wrong(
             lambda mu, log_var: 0.5 * (mu**2 + log_var - 1 - log_var.log()).sum(-1),
             "It takes log_var for the variance itself.",
             "log_var may be negative, a variance may not: which function comes between them?",
         ),
-        Wrong(
-            lambda mu, log_var: 0.5 * (mu**2 + log_var.exp() - log_var).sum(-1),
-            "It forgets the -1 of each latent.",
-            MINUS_ONE,
-        ),
+        *wrong_kls(lambda terms: lambda mu, log_var: terms(mu, log_var).sum(-1), "It"),
         Wrong(
             lambda mu, log_var: 0.5 * ((mu**2 + log_var.exp() - log_var).sum(-1) - 1),
             "It subtracts 1 once, and each latent has its own -1.",
             "Which terms stand inside the sum?",
         ),
         Wrong(
-            lambda mu, log_var: 0.5 * (mu**2 + log_var.exp() - 1 + log_var).sum(-1),
-            "The sign of log_var is wrong inside the sum.",
-            "The KL grows without bound as q shrinks to a point: which term sees to that?",
-        ),
-        Wrong(
-            lambda mu, log_var: 0.5 * (mu + log_var.exp() - 1 - log_var).sum(-1),
-            "It has mu where mu squared belongs.",
-            "A shift to the left costs as much as one to the right.",
-        ),
-        Wrong(
-            lambda mu, log_var: 0.5 * (mu**2 + log_var.exp() + 1 - log_var).sum(-1),
-            "It adds 1 for each latent, where 1 is subtracted.",
-            MINUS_ONE,
-        ),
-        Wrong(
-            lambda mu, log_var: 0.5 * (mu**2 - 1 - log_var).sum(-1),
-            "It forgets the variance, the term exp(log_var).",
-            "E_q[z^2] is mu^2 plus something.",
-        ),
-        Wrong(
-            lambda mu, log_var: 0.5 * (log_var.exp() - 1 - log_var).sum(-1),
-            "It does not use mu.",
-            "E_q[z^2] is the variance plus something.",
-        ),
-        Wrong(
-            lambda mu, log_var: 0.5 * (mu**2 + log_var.exp() - 1).sum(-1),
-            "It forgets the entropy of q: the term -log_var.",
-            "With this, what would keep a variance above 0?",
-        ),
-        Wrong(
-            lambda mu, log_var: 0.5 * ((mu**2 + 1) * torch.exp(-log_var) - 1 + log_var).sum(-1),
-            "It is the other KL, of N(0, I) from q.",
-            "KL(q || p) is an average over draws of q.",
-        ),
-        Wrong(
             lambda mu, log_var: 0.5 * (log_var**2 + mu.exp() - 1 - mu).sum(-1),
             "mu and log_var have changed places.",
             "Keep the starter's order of arguments.",
-        ),
-        Wrong(
-            lambda mu, log_var: 0.5 * (mu**2 + log_var.exp() - 1 - log_var).sum(-1).detach(),
-            "Its numbers are right, but the result is detached: no gradient reaches the encoder.",
-            "`.detach()`, `.item()`, `.data` and `no_grad` cut the graph.",
         ),
     ),
 )
@@ -395,15 +273,10 @@ GAP = Exercise(
             "It is a plain mean over the grid points, not an integral.",
             "A sum becomes an integral when each term is multiplied with the width of its cell.",
         ),
-        Wrong(
-            lambda log_q, log_posterior, step: (log_q.exp() * (log_q - log_posterior)).sum(0) * step,
-            "It adds up over the pictures instead of over the grid.",
-            WRONG_AXIS,
-        ),
-        Wrong(
-            lambda log_q, log_posterior, step: (log_q.exp() * (log_q - log_posterior)).sum() * step,
-            "It gives one number for all pictures together.",
-            WRONG_AXIS,
+        *wrong_sums(
+            lambda last: lambda log_q, log_p, step: last(log_q.exp() * (log_q - log_p)) * step,
+            "grid points",
+            "A density is added up over z.",
         ),
         Wrong(
             lambda log_q, log_posterior, step: (log_q.exp() * log_q).sum(1) * step,
@@ -556,26 +429,14 @@ RSAMPLE = Exercise(
             "Its noise is uniform from -1 to 1, without a Gaussian's spread and tails.",
             FROM_NORMAL,
         ),
-        Wrong(
-            _drawing(lambda mu: torch.randn(mu.shape[-1])),
-            "All pictures share one noise.",
-            FROM_NORMAL,
-        ),
+        Wrong(_drawing(lambda mu: torch.randn(mu.shape[-1])), "All pictures share one noise.", FROM_NORMAL),
         Wrong(
             _drawing(lambda mu: torch.randn(len(mu), 1)),
             "All latents of a picture share one noise, so they move together.",
             FROM_NORMAL,
         ),
-        Wrong(
-            _drawing(lambda mu: torch.randn(())),
-            "A single number of noise serves for everything.",
-            FROM_NORMAL,
-        ),
-        Wrong(
-            _drawing(lambda mu: torch.randn_like(mu).abs()),
-            "Its noise is never negative.",
-            FROM_NORMAL,
-        ),
+        Wrong(_drawing(lambda mu: torch.randn(())), "A single number of noise serves for everything.", FROM_NORMAL),
+        Wrong(_drawing(lambda mu: torch.randn_like(mu).abs()), "Its noise is never negative.", FROM_NORMAL),
         Wrong(
             lambda mu, log_var: (mu + torch.exp(0.5 * log_var) * torch.randn_like(mu)).detach(),
             CUT,
@@ -639,11 +500,29 @@ def _slope(g: Callable, z: Tensor) -> Tensor:
     return torch.autograd.grad(g(z).sum(), z)[0]
 
 
-def _at(mu: float, sigma: float, epsilon: Tensor) -> Tensor:
-    return mu + sigma * epsilon
+def _wrong_estimates(of: Callable) -> tuple[Wrong, ...]:
+    """What goes wrong with any terms of g, z, sigma and epsilon."""
+
+    def right(g: Callable, mu: float, sigma: float, epsilon: Tensor) -> Tensor:
+        return of(g, mu + sigma * epsilon, sigma, epsilon)
+
+    hint = "The terms say how noisy one draw is; whoever calls it averages them."
+    return (
+        Wrong(lambda *probe: right(*probe).mean(), "It averages, and one term for each draw is asked for.", hint),
+        Wrong(lambda *probe: right(*probe).sum(), "It adds up all draws, and one term for each is asked for.", hint),
+        Wrong(
+            lambda g, mu, sigma, epsilon: of(g, mu + sigma**2 * epsilon, sigma, epsilon),
+            "It stretches epsilon by the variance when it builds z.",
+            Z,
+        ),
+        Wrong(
+            lambda g, mu, sigma, epsilon: of(g, epsilon, sigma, epsilon),
+            "It takes g at epsilon instead of at z.",
+            "Build z from mu, sigma and epsilon first.",
+        ),
+    )
 
 
-EACH_TERM = "The terms say how noisy one draw is; whoever calls it averages them."
 SCORE = Exercise(
     chapter=3,
     name="score_terms",
@@ -654,22 +533,22 @@ SCORE = Exercise(
     tolerance=(1e-3, 1e-3),
     wrong=(
         Wrong(
-            lambda g, mu, sigma, epsilon: g(_at(mu, sigma, epsilon)) * epsilon / sigma**2,
+            lambda g, mu, sigma, epsilon: g(mu + sigma * epsilon) * epsilon / sigma**2,
             "It divides by the variance, and epsilon has been divided by one sigma already.",
             "The score is (z - mu) / sigma^2. What is that in epsilon?",
         ),
         Wrong(
-            lambda g, mu, sigma, epsilon: g(_at(mu, sigma, epsilon)) * epsilon,
+            lambda g, mu, sigma, epsilon: g(mu + sigma * epsilon) * epsilon,
             "It forgets to divide by sigma.",
             "The score is (z - mu) / sigma^2. What is that in epsilon?",
         ),
         Wrong(
-            lambda g, mu, sigma, epsilon: g(_at(mu, sigma, epsilon)) * epsilon * sigma,
+            lambda g, mu, sigma, epsilon: g(mu + sigma * epsilon) * epsilon * sigma,
             "It multiplies with sigma where it should divide.",
             "The narrower q is, the steeper is log q.",
         ),
         Wrong(
-            lambda g, mu, sigma, epsilon: -g(_at(mu, sigma, epsilon)) * epsilon / sigma,
+            lambda g, mu, sigma, epsilon: -g(mu + sigma * epsilon) * epsilon / sigma,
             "It has the wrong sign: it is the slope in z of log q, and the slope in mu is the opposite.",
             "Move mu towards z: does log q(z) rise or fall?",
         ),
@@ -679,44 +558,23 @@ SCORE = Exercise(
             "A term is a value times a score.",
         ),
         Wrong(
-            lambda g, mu, sigma, epsilon: g(_at(mu, sigma, epsilon)) * _at(mu, sigma, epsilon) / sigma**2,
+            lambda g, mu, sigma, epsilon: g(mu + sigma * epsilon) * (mu + sigma * epsilon) / sigma**2,
             "It does not subtract mu: the score is (z - mu) / sigma^2.",
             "Is the score 0 at the top of the hump?",
         ),
         Wrong(
-            lambda g, mu, sigma, epsilon: g(epsilon) * epsilon / sigma,
-            "It evaluates g at epsilon instead of at z.",
-            "Build z from mu, sigma and epsilon first.",
-        ),
-        Wrong(
-            lambda g, mu, sigma, epsilon: (
-                g(_at(mu, sigma, epsilon)) * Normal(mu, sigma).log_prob(_at(mu, sigma, epsilon))
-            ),
+            lambda g, mu, sigma, epsilon: g(mu + sigma * epsilon) * Normal(0.0, sigma).log_prob(sigma * epsilon),
             "It multiplies with log q(z) itself, and its slope in mu is needed.",
             "Differentiate log q(z) by mu.",
         ),
         Wrong(
-            lambda g, mu, sigma, epsilon: _slope(g, _at(mu, sigma, epsilon)),
+            lambda g, mu, sigma, epsilon: _slope(g, mu + sigma * epsilon),
             "These are the pathwise terms: they use the slope of g, the score function only its values.",
             "No derivative of g is needed here.",
         ),
+        *_wrong_estimates(lambda g, z, sigma, epsilon: g(z) * epsilon / sigma),
         Wrong(
-            lambda g, mu, sigma, epsilon: (g(_at(mu, sigma, epsilon)) * epsilon / sigma).mean(),
-            "It averages, and one term for each draw is asked for.",
-            EACH_TERM,
-        ),
-        Wrong(
-            lambda g, mu, sigma, epsilon: (g(_at(mu, sigma, epsilon)) * epsilon / sigma).sum(),
-            "It adds up all draws, and one term for each draw is asked for.",
-            EACH_TERM,
-        ),
-        Wrong(
-            lambda g, mu, sigma, epsilon: g(_at(mu, sigma**2, epsilon)) * epsilon / sigma,
-            "It stretches epsilon by the variance when it builds z.",
-            "z = mu + sigma * epsilon.",
-        ),
-        Wrong(
-            lambda g, mu, sigma, epsilon: g(_at(mu, sigma, epsilon)) * (epsilon**2 - 1) / sigma,
+            lambda g, mu, sigma, epsilon: g(mu + sigma * epsilon) * (epsilon**2 - 1) / sigma,
             "It is the term for the slope in sigma, and the slope in mu is asked for.",
             "By which of the two is log q(z) differentiated?",
         ),
@@ -733,27 +591,27 @@ PATHWISE = Exercise(
     tolerance=(1e-3, 1e-3),
     wrong=(
         Wrong(
-            lambda g, mu, sigma, epsilon: g(_at(mu, sigma, epsilon)) * epsilon / sigma,
+            lambda g, mu, sigma, epsilon: g(mu + sigma * epsilon) * epsilon / sigma,
             "These are the score-function terms: they use the values of g, the pathwise ones its slope.",
             "Let autograd differentiate g at z.",
         ),
         Wrong(
-            lambda g, mu, sigma, epsilon: _slope(g, _at(mu, sigma, epsilon)) / len(epsilon),
+            lambda g, mu, sigma, epsilon: _slope(g, mu + sigma * epsilon) / len(epsilon),
             "Each term has been divided by the number of draws: the gradient is that of a mean.",
             "Differentiate the sum over the draws: each z has a slope of its own then.",
         ),
         Wrong(
-            lambda g, mu, sigma, epsilon: _slope(g, _at(mu, sigma, epsilon)) * epsilon,
+            lambda g, mu, sigma, epsilon: _slope(g, mu + sigma * epsilon) * epsilon,
             "It is the slope in sigma, and the slope in mu is asked for.",
             "How far does z move when mu moves by 1?",
         ),
         Wrong(
-            lambda g, mu, sigma, epsilon: _slope(g, _at(mu, sigma, epsilon)) * sigma,
+            lambda g, mu, sigma, epsilon: _slope(g, mu + sigma * epsilon) * sigma,
             "It is the slope in epsilon: sigma has come in.",
             "How far does z move when mu moves by 1?",
         ),
         Wrong(
-            lambda g, mu, sigma, epsilon: g(_at(mu, sigma, epsilon)),
+            lambda g, mu, sigma, epsilon: g(mu + sigma * epsilon),
             "It returns the values of g, and its slopes are asked for.",
             "`torch.autograd.grad` gives a slope for each z.",
         ),
@@ -762,28 +620,9 @@ PATHWISE = Exercise(
             "It takes every slope at mu instead of at its own z.",
             "Build z from mu, sigma and epsilon first.",
         ),
+        *_wrong_estimates(lambda g, z, sigma, epsilon: _slope(g, z)),
         Wrong(
-            lambda g, mu, sigma, epsilon: _slope(g, epsilon),
-            "It takes the slope of g at epsilon instead of at z.",
-            "Build z from mu, sigma and epsilon first.",
-        ),
-        Wrong(
-            lambda g, mu, sigma, epsilon: _slope(g, _at(mu, sigma, epsilon)).mean(),
-            "It averages, and one term for each draw is asked for.",
-            EACH_TERM,
-        ),
-        Wrong(
-            lambda g, mu, sigma, epsilon: _slope(g, _at(mu, sigma, epsilon)).sum(),
-            "It adds up all draws (the slope in a single mu does so), and one term for each draw is asked for.",
-            EACH_TERM,
-        ),
-        Wrong(
-            lambda g, mu, sigma, epsilon: _slope(g, _at(mu, sigma**2, epsilon)),
-            "It stretches epsilon by the variance when it builds z.",
-            "z = mu + sigma * epsilon.",
-        ),
-        Wrong(
-            lambda g, mu, sigma, epsilon: -_slope(g, _at(mu, sigma, epsilon)),
+            lambda g, mu, sigma, epsilon: -_slope(g, mu + sigma * epsilon),
             "It has the wrong sign: that is the slope of a loss.",
             "g itself is to be climbed here.",
         ),
@@ -803,185 +642,25 @@ def _scores(seed: int) -> list[tuple]:
     return [tuple(map(torch.tensor, small)), one(5, 8, 3), one(2, 11, 4, 40.0), one(1, 3, 2)]
 
 
-def _elbo(mu: Tensor, log_var: Tensor, logits: Tensor, x: Tensor) -> Tensor:
-    return Independent(Bernoulli(logits=logits), 1).log_prob(x) - _kl(mu, log_var)
+def _elbo_of(last: Callable = log_p_minus_kl, kl: Callable = kl_terms, score: Callable = log_p_terms) -> Callable:
+    """An ELBO with one of its parts replaced by a wrong one."""
+    return lambda mu, log_var, logits, x: last(score(logits, x), kl(mu, log_var))
 
 
-def _log_p(logits: Tensor, x: Tensor) -> Tensor:
-    """log p(x|z), pixel by pixel."""
-    return -F.binary_cross_entropy_with_logits(logits, x, reduction="none")
-
-
-def _kl_terms(mu: Tensor, log_var: Tensor) -> Tensor:
-    return 0.5 * (mu**2 + log_var.exp() - 1 - log_var)
-
-
-def _wrong_elbo(join: Callable) -> Callable:
-    """A wrong ELBO, from the pixels' log-likelihoods and the latents' KLs."""
-    return lambda mu, log_var, logits, x: join(_log_p(logits, x), _kl_terms(mu, log_var))
-
-
-PIXELS = "One picture's log-likelihood is a sum over its pixels: independent factors multiply."
-BERNOULLI = (
-    "`F.binary_cross_entropy_with_logits` takes logits and is a loss: it is what the log-likelihood is minus of."
-)
-ELBO_WRONG = (
-    Wrong(
-        _wrong_elbo(lambda log_p, kl: log_p.sum(-1) + kl.sum(-1)),
-        "It adds the KL where it should subtract it.",
-        "The KL is a price: the ELBO is what is left of the log-likelihood.",
-    ),
-    Wrong(
-        _wrong_elbo(lambda log_p, kl: kl.sum(-1) - log_p.sum(-1)),
-        "It has the sign of a loss: this is minus the ELBO.",
-        "In this book higher is better, and a minus stands in the loss alone.",
-    ),
-    Wrong(
-        _wrong_elbo(lambda log_p, kl: -log_p.sum(-1) - kl.sum(-1)),
-        "It takes the cross-entropy for the log-likelihood: the sign of that term is wrong.",
-        BERNOULLI,
-    ),
-    Wrong(
-        _wrong_elbo(lambda log_p, kl: log_p.mean(-1) - kl.sum(-1)),
-        "It averages over the pixels where it should add them up, so the KL weighs far too much.",
-        PIXELS,
-    ),
-    Wrong(
-        _wrong_elbo(lambda log_p, kl: log_p.sum(-1) - kl.mean(-1)),
-        "It averages the KL over the latents where it should add them up.",
-        SUM_AXIS,
-    ),
-    Wrong(
-        _wrong_elbo(lambda log_p, kl: log_p.mean(-1) - kl.mean(-1)),
-        "It averages over pixels and over latents, and both are sums.",
-        PIXELS,
-    ),
-    Wrong(
-        _wrong_elbo(lambda log_p, kl: log_p.sum(-1)),
-        "It is the log-likelihood alone: the KL is missing.",
-        "Without the KL nothing keeps the codes near the prior.",
-    ),
-    Wrong(
-        _wrong_elbo(lambda log_p, kl: -kl.sum(-1)),
-        "It is minus the KL alone: the log-likelihood is missing.",
-        "How well does the decoder's distribution fit x?",
-    ),
-    Wrong(
-        _wrong_elbo(lambda log_p, kl: log_p.sum(-1) - 2 * kl.sum(-1)),
-        "It subtracts the KL twice, or forgets its factor 1/2.",
-        "Where is the 1/2 of the Gaussian's exponent?",
-    ),
-    Wrong(
-        _wrong_elbo(lambda log_p, kl: log_p.sum(-1) - 0.5 * kl.sum(-1)),
-        "It subtracts only half of the KL.",
-        "One factor 1/2 is enough.",
-    ),
-    Wrong(
-        _wrong_elbo(lambda log_p, kl: (log_p.sum(-1) - kl.sum(-1)).mean()),
-        "It averages over the batch: one bound for each picture is asked for.",
-        "The average over pictures is taken in the loss alone.",
-    ),
-    Wrong(
-        _wrong_elbo(lambda log_p, kl: log_p.mean() - kl.sum(-1).mean()),
-        "It averages over pixels and pictures alike, as a cross-entropy does by default.",
-        '`reduction="none"` keeps all axes.',
-    ),
-    Wrong(
-        _wrong_elbo(lambda log_p, kl: log_p.sum() - kl.sum()),
-        "It adds up the whole batch: one bound for each picture is asked for.",
-        "The average over pictures is taken in the loss alone.",
-    ),
-    Wrong(
-        _wrong_elbo(lambda log_p, kl: log_p.mean() - kl.sum(-1)),
-        "Its log-likelihood is averaged over all pixels of all pictures, as a cross-entropy is by default.",
-        '`reduction="none"` keeps all axes.',
-    ),
-    Wrong(
-        _wrong_elbo(lambda log_p, kl: log_p.sum() - kl.sum(-1)),
-        "Its log-likelihood is one number, that of the whole batch, and it is given to every picture.",
-        '`reduction="none"` keeps all axes.',
-    ),
-    Wrong(
-        lambda mu, log_var, logits, x: _log_p(logits.sigmoid(), x).sum(-1) - _kl_terms(mu, log_var).sum(-1),
-        "It takes a sigmoid twice: once by hand, and once inside the cross-entropy with logits.",
-        BERNOULLI,
-    ),
-    Wrong(
-        lambda mu, log_var, logits, x: (
-            -F.binary_cross_entropy(logits.sigmoid().clamp(1e-7, 1 - 1e-7), x, reduction="none").sum(-1)
-            - _kl_terms(mu, log_var).sum(-1)
-        ),
-        "Where the decoder is very sure and wrong, its probability has been rounded or clamped, and the price with it.",
-        "Work from the logits: there is a cross-entropy that takes them.",
-    ),
-    Wrong(
-        lambda mu, log_var, logits, x: (
-            -F.binary_cross_entropy(logits.sigmoid(), x, reduction="none").sum(-1) - _kl_terms(mu, log_var).sum(-1)
-        ),
-        "Where the decoder is very sure and wrong, the probability is rounded to 0 or 1, and its logarithm is capped.",
-        "Work from the logits: there is a cross-entropy that takes them.",
-    ),
-    Wrong(
-        lambda mu, log_var, logits, x: _log_p(x, logits).sum(-1) - _kl_terms(mu, log_var).sum(-1),
-        "It hands x to the cross-entropy as logits, and the logits as the picture.",
-        "Which of its two arguments comes first?",
-    ),
-    Wrong(
-        lambda mu, log_var, logits, x: (
-            _log_p(logits, x).sum(-1) - 0.5 * (mu**2 + log_var**2 - 1 - (log_var**2).log()).sum(-1)
-        ),
-        "Its KL takes log_var for sigma itself.",
-        "log_var may be negative, sigma may not: which function comes between them?",
-    ),
-    Wrong(
-        lambda mu, log_var, logits, x: -((logits.sigmoid() - x) ** 2).sum(-1) - _kl_terms(mu, log_var).sum(-1),
-        "Its first term is a squared error, and for bits the log-likelihood is a Bernoulli's.",
-        BERNOULLI,
-    ),
-    Wrong(
-        lambda mu, log_var, logits, x: (
-            _log_p(logits, x).sum(-1) - 0.5 * (mu**2 + log_var.exp() ** 2 - 1 - 2 * log_var).sum(-1)
-        ),
-        "Its KL takes exp(log_var) for sigma, and squares it again.",
-        "What is log_var the logarithm of?",
-    ),
-    Wrong(
-        lambda mu, log_var, logits, x: (
-            _log_p(logits, x).sum(-1) - 0.5 * (mu**2 + torch.exp(0.5 * log_var) - 1 - log_var).sum(-1)
-        ),
-        "Its KL has sigma where the variance belongs.",
-        "What is log_var the logarithm of?",
-    ),
-    Wrong(
-        lambda mu, log_var, logits, x: _log_p(logits, x).sum(-1) - 0.5 * (mu**2 + log_var.exp() - log_var).sum(-1),
-        "Its KL forgets the -1 of each latent.",
-        MINUS_ONE,
-    ),
-    Wrong(
-        lambda mu, log_var, logits, x: _log_p(logits, x).sum(-1) - 0.5 * (mu**2 + log_var.exp() - 1 + log_var).sum(-1),
-        "The sign of log_var is wrong inside its KL.",
-        "The KL grows without bound as q shrinks to a point: which term sees to that?",
-    ),
-    Wrong(
-        lambda mu, log_var, logits, x: (x * F.logsigmoid(logits)).sum(-1) - _kl_terms(mu, log_var).sum(-1),
-        "It scores the ink alone: pixels of paper, where x is 0, cost nothing.",
-        "log p(x) of a bit has two halves, for x = 1 and for x = 0.",
-    ),
-    Wrong(
-        lambda mu, log_var, logits, x: (_log_p(logits, x).sum(-1) - _kl_terms(mu, log_var).sum(-1)).detach(),
-        "Its numbers are right, but the result is detached: nothing could be trained with it.",
-        "`.detach()`, `.item()`, `.data` and `no_grad` cut the graph.",
-    ),
-)
 ELBO = Exercise(
     chapter=4,
     name="elbo",
     tested="it agrees with torch.distributions, also where the decoder is very sure, and so do its gradients.",
     probes=_scores,
-    oracle=_elbo,
+    oracle=elbo_by_distributions,
     shape="one bound for each picture, (B,)",
     gradients=("mu", "log_var", "logits"),
-    wrong=ELBO_WRONG,
+    wrong=(
+        *wrong_terms(_elbo_of),
+        *wrong_batches(_elbo_of),
+        *wrong_scores(_elbo_of),
+        *wrong_when_sure(_elbo_of),
+    ),
 )
 
 
@@ -1115,11 +794,7 @@ TRAINING_STEP = Exercise(
             "It never calls `step`, so nothing moves.",
             "Which call changes the weights?",
         ),
-        Wrong(
-            _step(_minus, ""),
-            "It computes the loss and does nothing with it.",
-            NOTHING_MOVES,
-        ),
+        Wrong(_step(_minus, ""), "It computes the loss and does nothing with it.", NOTHING_MOVES),
         Wrong(
             _step(lambda elbo: -elbo.sum()),
             "Its loss is a sum over the pictures, so the step grows with the batch.",

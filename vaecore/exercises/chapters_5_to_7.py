@@ -5,10 +5,25 @@ from collections.abc import Callable
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.distributions import Bernoulli, Independent, Normal, kl_divergence
+from torch.distributions import Bernoulli, Independent
 
 from .base import Exercise, Wrong
-from .chapters_1_to_4 import BERNOULLI, PIXELS, SUM_AXIS, draws
+from .shared import (
+    BERNOULLI,
+    PIXELS,
+    REDUCTION,
+    bound,
+    draws,
+    elbo_by_distributions,
+    log_p_minus_kl,
+    log_p_terms,
+    wrong_batches,
+    wrong_draws,
+    wrong_scores,
+    wrong_sums,
+    wrong_terms,
+    wrong_when_sure,
+)
 
 # --- chapter 5 ------------------------------------------------------------------------------------------------------
 
@@ -141,21 +156,9 @@ WALK = Exercise(
     shape="one code for each step, (n, Z)",
     gradients=("start", "end"),
     wrong=(
-        Wrong(
-            _along(lambda n: torch.arange(n) / n),
-            "It stops one step before the end.",
-            BOTH_ENDS,
-        ),
-        Wrong(
-            _along(lambda n: torch.arange(1, n + 1) / n),
-            "It leaves the start out.",
-            BOTH_ENDS,
-        ),
-        Wrong(
-            _along(lambda n: torch.arange(1, n + 1) / (n + 1)),
-            "It leaves both ends out.",
-            BOTH_ENDS,
-        ),
+        Wrong(_along(lambda n: torch.arange(n) / n), "It stops one step before the end.", BOTH_ENDS),
+        Wrong(_along(lambda n: torch.arange(1, n + 1) / n), "It leaves the start out.", BOTH_ENDS),
+        Wrong(_along(lambda n: torch.arange(1, n + 1) / (n + 1)), "It leaves both ends out.", BOTH_ENDS),
         Wrong(
             _along(lambda n: torch.linspace(1, 0, n)),
             "It walks backwards, from the end to the start.",
@@ -190,11 +193,6 @@ WALK = Exercise(
             _along(lambda n: (torch.arange(n) >= n / 2).float()),
             "It jumps: no code lies between the two ends.",
             "The share of the end grows from 0 to 1 in equal steps.",
-        ),
-        Wrong(
-            lambda start, end, n: torch.lerp(start.detach(), end.detach(), torch.linspace(0, 1, n)[:, None]),
-            "Its numbers are right, but no gradient reaches the two codes.",
-            "`.detach()`, `.item()`, `.data` and `no_grad` cut the graph.",
         ),
     ),
 )
@@ -300,9 +298,8 @@ class Net:
 
 def conditional_nets(normal: Callable[..., Tensor], d: int, z: int, y: int) -> tuple[Net, Net]:
     """An encoder of x with y behind it, and a decoder of z with y behind it."""
-    return Net("encoder", "x with y behind it", d + y, 2 * z, normal), Net(
-        "decoder", "z with y behind it", z + y, d, normal, 2.0
-    )
+    encoder = Net("encoder", "x with y behind it", d + y, 2 * z, normal)
+    return encoder, Net("decoder", "z with y behind it", z + y, d, normal, 2.0)
 
 
 def _conditional(seed: int) -> list[tuple]:
@@ -318,154 +315,76 @@ def _conditional(seed: int) -> list[tuple]:
 def oracle_of_bound(encoder: Callable, decoder: Callable, x: Tensor, y: Tensor, epsilon: Tensor) -> Tensor:
     """log p(x|y,z) - KL(q(z|x,y) || N(0, I)) by torch.distributions, y in rows."""
     mu, log_var = encoder(torch.hstack((x, y))).tensor_split(2, dim=1)
-    q = Normal(mu, log_var.exp().sqrt())
-    prior = Normal(torch.zeros_like(mu), torch.ones_like(mu))
-    likelihood = Independent(Bernoulli(logits=decoder(torch.hstack((q.loc + q.scale * epsilon, y)))), 1)
-    return likelihood.log_prob(x) - kl_divergence(q, prior).sum(1)
+    z = mu + log_var.exp().sqrt() * epsilon
+    return elbo_by_distributions(mu, log_var, decoder(torch.hstack((z, y))), x)
 
 
-def bound(
-    last: Callable = lambda log_p, kl: log_p.sum(-1) - kl.sum(-1),
+def conditional_bound(
+    last: Callable = log_p_minus_kl,
     *,
     encoded: Callable = lambda x, y: torch.cat([x, y], -1),
     decoded: Callable = lambda z, y: torch.cat([z, y], -1),
-    draw: Callable = lambda mu, log_var, epsilon: mu + torch.exp(0.5 * log_var) * epsilon,
-    parts: Callable = lambda mu, log_var: (mu, log_var),
-    kl: Callable = lambda mu, log_var: 0.5 * (mu**2 + log_var.exp() - 1 - log_var),
-    score: Callable = lambda logits, x: -F.binary_cross_entropy_with_logits(logits, x, reduction="none"),
+    **parts: Callable,
 ) -> Callable:
-    """A bound with one or the other part replaced by a wrong one."""
+    """A bound of x given y, in rows, with one or the other part replaced by a wrong one."""
 
     def answer(encoder, decoder, x, y, epsilon):
-        mu, log_var = parts(*encoder(encoded(x, y)).chunk(2, dim=-1))
-        logits = decoder(decoded(draw(mu, log_var, epsilon), y))
-        return last(score(logits, x), kl(mu, log_var))
+        return bound(last, **parts)(
+            lambda x: encoder(encoded(x, y)).chunk(2, dim=-1),
+            lambda z: decoder(decoded(z, y)),
+            x,
+            lambda mu: epsilon,
+        )
 
     return answer
 
 
-MISTAKES_OF_A_BOUND = (
-    Wrong(
-        bound(draw=lambda mu, log_var, epsilon: mu + torch.exp(log_var) * epsilon),
-        "It stretches the noise by exp(log_var), the variance, where sigma belongs.",
-        "What is sigma, in terms of log_var?",
-    ),
-    Wrong(
-        bound(draw=lambda mu, log_var, epsilon: mu),
-        "It decodes the mean of q: neither sigma nor the noise is used.",
-        "z = mu + sigma * epsilon.",
-    ),
-    Wrong(
-        bound(draw=lambda mu, log_var, epsilon: mu + torch.exp(0.5 * log_var)),
-        "It decodes mu + sigma: the noise is not used.",
-        "z = mu + sigma * epsilon.",
-    ),
-    Wrong(
-        bound(draw=lambda mu, log_var, epsilon: epsilon),
-        "It decodes the noise itself, a draw from the prior: the encoder has no say in z.",
-        "z = mu + sigma * epsilon.",
-    ),
-    Wrong(
-        bound(draw=lambda mu, log_var, epsilon: mu + epsilon),
-        "It adds the noise without stretching it.",
-        "z = mu + sigma * epsilon.",
-    ),
-    Wrong(
-        bound(draw=lambda mu, log_var, epsilon: mu + torch.exp(0.5 * log_var) * torch.randn_like(mu)),
-        "It draws its own noise, and epsilon is handed in.",
-        "With the same epsilon, the same result.",
-    ),
-    Wrong(
-        bound(parts=lambda mu, log_var: (log_var, mu)),
-        "It takes the first half of the encoder's output for log_var, and it is mu.",
-        "The encoder puts out mu first, then log_var.",
-    ),
-    Wrong(
-        bound(lambda log_p, kl: log_p.sum(-1) + kl.sum(-1)),
-        "It adds the KL where it should subtract it.",
-        "The KL is a price: the bound is what is left of the log-likelihood.",
-    ),
-    Wrong(
-        bound(lambda log_p, kl: kl.sum(-1) - log_p.sum(-1)),
-        "It has the sign of a loss: this is minus the bound.",
-        "In this book higher is better, and a minus stands in the loss alone.",
-    ),
-    Wrong(
-        bound(lambda log_p, kl: -log_p.sum(-1) - kl.sum(-1)),
-        "It takes the cross-entropy for the log-likelihood: the sign of that term is wrong.",
-        BERNOULLI,
-    ),
-    Wrong(
-        bound(lambda log_p, kl: log_p.mean(-1) - kl.sum(-1)),
-        "It averages over the pixels where it should add them up, so the KL weighs far too much.",
-        PIXELS,
-    ),
-    Wrong(
-        bound(lambda log_p, kl: log_p.sum(-1) - kl.mean(-1)),
-        "It averages the KL over the latents where it should add them up.",
-        SUM_AXIS,
-    ),
-    Wrong(
-        bound(lambda log_p, kl: log_p.sum(-1)),
-        "It is the log-likelihood alone: the KL is missing.",
-        "Without the KL nothing keeps the codes near the prior.",
-    ),
-    Wrong(
-        bound(lambda log_p, kl: -kl.sum(-1)),
-        "It is minus the KL alone: the log-likelihood is missing.",
-        "How well does the decoder's distribution fit x?",
-    ),
-    Wrong(
-        bound(lambda log_p, kl: log_p.sum(-1) - 2 * kl.sum(-1)),
-        "It subtracts the KL twice, or forgets its factor 1/2.",
-        "Where is the 1/2 of the Gaussian's exponent?",
-    ),
-    Wrong(
-        bound(kl=lambda mu, log_var: 0.5 * (mu**2 + log_var.exp() ** 2 - 1 - 2 * log_var)),
-        "Its KL takes exp(log_var) for sigma, and squares it again.",
-        "What is log_var the logarithm of?",
-    ),
-    Wrong(
-        bound(kl=lambda mu, log_var: 0.5 * (mu**2 + torch.exp(0.5 * log_var) - 1 - log_var)),
-        "Its KL has sigma where the variance belongs.",
-        "What is log_var the logarithm of?",
-    ),
-    Wrong(
-        bound(kl=lambda mu, log_var: 0.5 * (mu**2 + log_var.exp() - log_var)),
-        "Its KL forgets the -1 of each latent.",
-        "The KL of N(0, I) from itself is 0.",
-    ),
-    Wrong(
-        bound(kl=lambda mu, log_var: 0.5 * (mu**2 + log_var.exp() - 1 + log_var)),
-        "The sign of log_var is wrong inside its KL.",
-        "The KL grows without bound as q shrinks to a point: which term sees to that?",
-    ),
-    Wrong(
-        bound(lambda log_p, kl: (log_p.sum(-1) - kl.sum(-1)).mean()),
-        "It averages over the batch: one bound for each picture is asked for.",
-        "The average over pictures is taken in the loss alone.",
-    ),
-    Wrong(
-        bound(lambda log_p, kl: log_p.mean() - kl.sum(-1)),
-        "Its log-likelihood is averaged over all pixels of all pictures, as a cross-entropy is by default.",
-        '`reduction="none"` keeps all axes.',
-    ),
-    Wrong(
-        bound(lambda log_p, kl: log_p.sum() - kl.sum()),
-        "It adds up the whole batch: one bound for each picture is asked for.",
-        "The average over pictures is taken in the loss alone.",
-    ),
-    Wrong(
-        bound(score=lambda logits, x: -F.binary_cross_entropy_with_logits(logits.sigmoid(), x, reduction="none")),
-        "It takes a sigmoid twice: once by hand, and once inside the cross-entropy with logits.",
-        BERNOULLI,
-    ),
-    Wrong(
-        bound(lambda log_p, kl: (log_p.sum(-1) - kl.sum(-1)).detach()),
-        "Its numbers are right, but the result is detached: nothing could be trained with it.",
-        "`.detach()`, `.item()`, `.data` and `no_grad` cut the graph.",
-    ),
-)
+def wrong_conditional_bounds(made: Callable, y: str) -> tuple[Wrong, ...]:
+    """Wrong bounds of x given y, which the sentences call so; made(encoded=f) is right but for what it encodes."""
+    order = "The order of columns must be that in which the net was trained."
+    return (
+        *wrong_draws(made),
+        Wrong(
+            made(draw=lambda mu, log_var, epsilon: mu + torch.exp(0.5 * log_var) * torch.randn_like(mu)),
+            "It draws its own noise, and epsilon is handed in.",
+            "With the same epsilon, the same result.",
+        ),
+        Wrong(
+            made(parts=lambda mu, log_var: (log_var, mu)),
+            "It takes the first half of the encoder's output for log_var, and it is mu.",
+            "The encoder puts out mu first, then log_var.",
+        ),
+        *wrong_terms(made),
+        *wrong_batches(made),
+        *wrong_scores(made),
+        Wrong(
+            made(encoded=lambda x, y: torch.cat([y, x], -1)),
+            f"The encoder gets {y} before x, and it takes x first.",
+            order,
+        ),
+        Wrong(
+            made(decoded=lambda z, y: torch.cat([y, z], -1)),
+            f"The decoder gets {y} before z, and it takes z first.",
+            order,
+        ),
+        Wrong(
+            made(encoded=lambda x, y: torch.cat([y, x], -1), decoded=lambda z, y: torch.cat([y, z], -1)),
+            f"Both nets get {y} first, and they take it last.",
+            order,
+        ),
+        Wrong(
+            made(encoded=lambda x, y: torch.cat([x, 0 * y], -1)),
+            f"The encoder gets zeros instead of {y}.",
+            "q(z|x,y): what may the encoder know?",
+        ),
+        Wrong(
+            made(decoded=lambda z, y: torch.cat([z, 0 * y], -1)),
+            f"The decoder gets zeros instead of {y}.",
+            "p(x|y,z): what is the picture made of?",
+        ),
+    )
+
+
 CVAE_BOUND = Exercise(
     chapter=6,
     name="cvae_bound",
@@ -475,35 +394,10 @@ CVAE_BOUND = Exercise(
     shape="one bound for each picture, (B,)",
     gradients=("x",),
     wrong=(
-        *MISTAKES_OF_A_BOUND,
-        Wrong(
-            bound(encoded=lambda x, y: torch.cat([y, x], -1)),
-            "The encoder gets y before x, and it takes x first.",
-            "The order of columns must be that in which the net was trained.",
-        ),
-        Wrong(
-            bound(decoded=lambda z, y: torch.cat([y, z], -1)),
-            "The decoder gets y before z, and it takes z first.",
-            "The order of columns must be that in which the net was trained.",
-        ),
-        Wrong(
-            bound(encoded=lambda x, y: torch.cat([y, x], -1), decoded=lambda z, y: torch.cat([y, z], -1)),
-            "Both nets get y first, and they take it last.",
-            "The order of columns must be that in which the net was trained.",
-        ),
-        Wrong(
-            bound(encoded=lambda x, y: torch.cat([x, 0 * y], -1)),
-            "The encoder gets zeros instead of y.",
-            "q(z|x,y): what may the encoder know?",
-        ),
-        Wrong(
-            bound(decoded=lambda z, y: torch.cat([z, 0 * y], -1)),
-            "The decoder gets zeros instead of y.",
-            "p(x|z,y): what is the picture made of?",
-        ),
+        *wrong_conditional_bounds(conditional_bound, "y"),
         Wrong(
             lambda encoder, decoder, x, y, epsilon: (
-                bound()(encoder, decoder, x, y, epsilon) - torch.tensor(float(y.shape[1])).log()
+                conditional_bound()(encoder, decoder, x, y, epsilon) - torch.tensor(float(y.shape[1])).log()
             ),
             "It adds log p(y), as M2 does; here y is given, and p(x|y) is bounded.",
             "Nothing is paid for what is handed in.",
@@ -541,11 +435,7 @@ LEFT_MASK = Exercise(
             "It marks whole rows: a pixel's number divided by the width is its row.",
             "What is left over after that division?",
         ),
-        Wrong(
-            lambda height, width: ~_left(height, width),
-            "It marks the right half.",
-            "Column 0 is on the left.",
-        ),
+        Wrong(lambda height, width: ~_left(height, width), "It marks the right half.", "Column 0 is on the left."),
         Wrong(
             lambda height, width: (torch.arange(width) < width // 2).repeat_interleave(height),
             "It counts the pixels column by column, and pictures are flattened row by row.",
@@ -634,11 +524,7 @@ SPLIT = Exercise(
             "All pixels are given, those to be predicted among them.",
             "Then the net could copy them.",
         ),
-        Wrong(
-            lambda x, given: (x[:, given], x[:, given]),
-            "Both are the pixels given.",
-            "`~` turns a mask round.",
-        ),
+        Wrong(lambda x, given: (x[:, given], x[:, given]), "Both are the pixels given.", "`~` turns a mask round."),
         Wrong(
             lambda x, given: (x[:, ~given], x[:, ~given]),
             "Both are the pixels to predict.",
@@ -683,9 +569,9 @@ def _regressed(net: Callable, x: Tensor, y: Tensor) -> Tensor:
     return Independent(Bernoulli(logits=net(y)), 1).log_prob(x)
 
 
-def _by(last: Callable) -> Callable:
-    """A score of the pixels' log-likelihoods."""
-    return lambda net, x, y: last(-F.binary_cross_entropy_with_logits(net(y), x, reduction="none"))
+def _log_p_of(last: Callable = lambda log_p: log_p.sum(-1), score: Callable = log_p_terms) -> Callable:
+    """A log-likelihood with one of its parts replaced by a wrong one."""
+    return lambda net, x, y: last(score(net(y), x))
 
 
 REGRESSOR = Exercise(
@@ -697,80 +583,28 @@ REGRESSOR = Exercise(
     shape="one number for each picture, (B,)",
     gradients=("y",),
     wrong=(
+        *wrong_sums(_log_p_of, "pixels", PIXELS),
+        *wrong_scores(_log_p_of),
+        *wrong_when_sure(_log_p_of),
         Wrong(
-            _by(lambda log_p: -log_p.sum(-1)),
+            _log_p_of(lambda log_p: -log_p.sum(-1)),
             "It has the sign of a loss: this is the cross-entropy, minus the log-likelihood.",
             BERNOULLI,
         ),
         Wrong(
-            _by(lambda log_p: log_p.mean(-1)),
-            "It averages over the pixels where it should add them up.",
-            PIXELS,
-        ),
-        Wrong(
-            _by(lambda log_p: log_p.sum()),
-            "It adds up the whole batch: one number for each picture is asked for.",
-            "The average over pictures is taken by whoever calls it.",
-        ),
-        Wrong(
-            _by(lambda log_p: log_p.mean()),
+            _log_p_of(lambda log_p: log_p.mean()),
             "It averages over pixels and pictures alike, as a cross-entropy does by default.",
-            '`reduction="none"` keeps all axes.',
+            REDUCTION,
         ),
         Wrong(
-            _by(lambda log_p: log_p.sum(0)),
-            "It adds up over the pictures, and the pixels stay apart.",
-            PIXELS,
-        ),
-        Wrong(
-            _by(lambda log_p: log_p),
-            "It gives one number for each pixel: the sum over them is missing.",
-            PIXELS,
-        ),
-        Wrong(
-            _by(lambda log_p: log_p.sum(-1).mean()),
-            "It averages over the batch: one number for each picture is asked for.",
-            "The average over pictures is taken by whoever calls it.",
-        ),
-        Wrong(
-            _by(lambda log_p: log_p.exp().prod(-1)),
+            _log_p_of(lambda log_p: log_p.exp().prod(-1)),
             "It returns the probability, and its logarithm is asked for.",
             "Products of 784 probabilities underflow; sums of logarithms do not.",
         ),
         Wrong(
-            _by(lambda log_p: log_p.exp().prod(-1).log()),
+            _log_p_of(lambda log_p: log_p.exp().prod(-1).log()),
             "It multiplies probabilities and takes the logarithm at the end: where the net is very sure, that is -inf.",
             "Products underflow; add up logarithms.",
-        ),
-        Wrong(
-            lambda net, x, y: -F.binary_cross_entropy(net(y).sigmoid(), x, reduction="none").sum(-1),
-            "Where the net is very sure and wrong, the probability is rounded to 0 or 1, and its logarithm is capped.",
-            "Work from the logits: there is a cross-entropy that takes them.",
-        ),
-        Wrong(
-            lambda net, x, y: -F.binary_cross_entropy_with_logits(net(y).sigmoid(), x, reduction="none").sum(-1),
-            "It takes a sigmoid twice: once by hand, and once inside the cross-entropy with logits.",
-            BERNOULLI,
-        ),
-        Wrong(
-            lambda net, x, y: -((net(y).sigmoid() - x) ** 2).sum(-1),
-            "It is a squared error, and for bits the log-likelihood is a Bernoulli's.",
-            BERNOULLI,
-        ),
-        Wrong(
-            lambda net, x, y: (x * F.logsigmoid(net(y))).sum(-1),
-            "It scores the ink alone: pixels of paper, where x is 0, cost nothing.",
-            "log p(x) of a bit has two halves, for x = 1 and for x = 0.",
-        ),
-        Wrong(
-            lambda net, x, y: -F.binary_cross_entropy_with_logits(net(y), 1 - x, reduction="none").sum(-1),
-            "It scores the negative: ink and paper have changed places.",
-            "The net's logit is that of ink, x = 1.",
-        ),
-        Wrong(
-            _by(lambda log_p: log_p.sum(-1).detach()),
-            "Its numbers are right, but the result is detached: nothing could be trained with it.",
-            "`.detach()`, `.item()`, `.data` and `no_grad` cut the graph.",
         ),
     ),
 )

@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.distributions import Independent, Normal
 
 from .base import Exercise, Finding, Wrong
-from .chapters_1_to_4 import WRONG_AXIS, draws
-from .chapters_5_to_7 import MISTAKES_OF_A_BOUND, bound, conditional_nets, oracle_of_bound
+from .chapters_5_to_7 import conditional_bound, conditional_nets, oracle_of_bound, wrong_conditional_bounds
+from .shared import HALF, LOGARITHM, MINUS, WRONG_AXIS, draws, wrong_log_means, wrong_sums
 
 K = 10  # classes
 
@@ -47,54 +47,26 @@ LABELLED = Exercise(
     shape="one bound for each picture, (B,)",
     gradients=("x",),
     wrong=(
-        *(Wrong(_of_classes(wrong.answer), wrong.sentence, wrong.hint) for wrong in MISTAKES_OF_A_BOUND),
+        *wrong_conditional_bounds(lambda *last, **parts: _of_classes(conditional_bound(*last, **parts)), "the class"),
         Wrong(
-            _of_classes(bound(), 0.0),
+            _of_classes(conditional_bound(), 0.0),
             "It forgets log p(y), so it bounds log p(x|y) instead of log p(x, y).",
             LOG_P_Y,
         ),
         Wrong(
-            _of_classes(bound(), math.log(K)),
+            _of_classes(conditional_bound(), math.log(K)),
             "It subtracts log p(y) where it should add it.",
             "The logarithm of a probability is below 0: a label costs nats.",
         ),
+        Wrong(_of_classes(conditional_bound(), -2 * math.log(K)), "It counts log p(y) twice.", LOG_P_Y),
+        Wrong(_of_classes(conditional_bound(), 1 / K), "It adds p(y), and its logarithm is needed.", LOG_P_Y),
         Wrong(
-            _of_classes(bound(), -2 * math.log(K)),
-            "It counts log p(y) twice.",
-            LOG_P_Y,
-        ),
-        Wrong(
-            _of_classes(bound(), 1 / K),
-            "It adds p(y), and its logarithm is needed.",
-            LOG_P_Y,
-        ),
-        Wrong(
-            _of_classes(bound(), -float(K)),
+            _of_classes(conditional_bound(), -float(K)),
             "It subtracts the number of classes, and its logarithm is needed.",
             LOG_P_Y,
         ),
         Wrong(
-            _of_classes(bound(encoded=lambda x, y: torch.cat([y, x], -1))),
-            "The encoder gets the class before x, and it takes x first.",
-            "The order of columns must be that in which the net was trained.",
-        ),
-        Wrong(
-            _of_classes(bound(decoded=lambda z, y: torch.cat([y, z], -1))),
-            "The decoder gets the class before z, and it takes z first.",
-            "The order of columns must be that in which the net was trained.",
-        ),
-        Wrong(
-            _of_classes(bound(encoded=lambda x, y: torch.cat([x, 0 * y], -1))),
-            "The encoder gets zeros instead of the class.",
-            "q(z|x,y): what may the encoder know?",
-        ),
-        Wrong(
-            _of_classes(bound(decoded=lambda z, y: torch.cat([z, 0 * y], -1))),
-            "The decoder gets zeros instead of the class.",
-            "p(x|y,z): what is the picture made of?",
-        ),
-        Wrong(
-            _of_classes(bound(), marks=lambda y: F.one_hot((y + 1) % K, K).float()),
+            _of_classes(conditional_bound(), marks=lambda y: F.one_hot((y + 1) % K, K).float()),
             "Each class is marked one column too far to the right.",
             "Class 0 has the first of the ten columns.",
         ),
@@ -196,11 +168,6 @@ UNLABELLED = Exercise(
             "Weights add up to 1.",
         ),
         Wrong(
-            _over_classes(lambda log_q, bounds: (log_q.exp() * (bounds - log_q)).mean(-1)),
-            "It divides by the number of classes, and the weights q(y|x) have seen to that.",
-            "Weights that add up to 1 make an average of a sum.",
-        ),
-        Wrong(
             _over_classes(lambda log_q, bounds: bounds.gather(-1, log_q.argmax(-1, keepdim=True))[:, 0]),
             "It takes the likeliest class alone.",
             "With few classes all can be added up, without any noise.",
@@ -223,22 +190,12 @@ UNLABELLED = Exercise(
         Wrong(
             _over_classes(lambda log_q, bounds: -_right(log_q, bounds)),
             "It has the sign of a loss: this is U(x), and the bound is -U(x).",
-            "In this book higher is better, and a minus stands in the loss alone.",
+            MINUS,
         ),
-        Wrong(
-            _over_classes(lambda log_q, bounds: _right(log_q, bounds).mean()),
-            "It averages over the batch: one bound for each picture is asked for.",
-            "The average over pictures is taken in the loss alone.",
-        ),
-        Wrong(
-            _over_classes(lambda log_q, bounds: _right(log_q, bounds).sum()),
-            "It adds up the whole batch: one bound for each picture is asked for.",
-            "The average over pictures is taken in the loss alone.",
-        ),
-        Wrong(
-            _over_classes(lambda log_q, bounds: (log_q.exp() * (bounds - log_q)).sum(0)),
-            "It adds up over the pictures, and the classes stay apart.",
-            WRONG_AXIS,
+        *wrong_sums(
+            lambda last: _over_classes(lambda log_q, bounds: last(log_q.exp() * (bounds - log_q))),
+            "classes",
+            "Weights that add up to 1 make an average of a sum.",
         ),
         Wrong(
             _over_classes(lambda log_q, bounds: _right(log_q, bounds) - math.log(log_q.shape[1])),
@@ -441,10 +398,9 @@ def _kept(answer: Callable, y: Tensor, n_labelled: int, seed: int) -> Tensor:
             raise Finding("type", f"It returns a {type(pair).__name__}, and a pair of tensors is expected.", hint)
         for part in pair:
             if part.ndim != 1 or part.dtype != torch.int64:
-                came = (
-                    f"It returns {part.dtype} of shape {tuple(part.shape)}, and row numbers, int64 (n,), are expected."
-                )
-                raise Finding("dtype", came, "`mask.nonzero()[:, 0]` makes row numbers of a mask.")
+                came = f"It returns {part.dtype} of shape {tuple(part.shape)}"
+                said = f"{came}, and row numbers, int64 (n,), are expected."
+                raise Finding("dtype", said, "`mask.nonzero()[:, 0]` makes row numbers of a mask.")
             if len(part) and not 0 <= int(part.min()) <= int(part.max()) < len(y):
                 raise Finding("value", "It returns row numbers that y does not have.", "Rows count from 0.")
         return tuple(pair)  # type: ignore[return-value]
@@ -453,26 +409,26 @@ def _kept(answer: Callable, y: Tensor, n_labelled: int, seed: int) -> Tensor:
     runs = [draw(s) for s in seeds]
     again = [draw(s, state=1) for s in seeds]
     per_class = n_labelled // int(y.max() + 1)
-    all_rows, drawn = set(range(len(y))), [set(labelled.tolist()) for labelled, _ in runs]
-
+    all_rows = set(range(len(y)))
     first = set(_rows_of(y, lambda rows, n, generator: rows[:n], n_labelled, 0).tolist())
 
     def share(marks: list) -> float:
         return sum(map(bool, marks)) / len(marks)
 
     counts = [y[labelled].bincount(minlength=int(y.max()) + 1) for labelled, _ in runs]
+    parts = [(set(labelled.tolist()), set(rest.tolist())) for labelled, rest in runs]
     return torch.tensor(
         [
             share([len(labelled) == n_labelled for labelled, _ in runs]),
             share([(count == per_class).all() for count in counts]),
-            share([len(rows) == len(labelled) for rows, (labelled, _) in zip(drawn, runs, strict=True)]),
-            share([not rows & set(rest.tolist()) for rows, (_, rest) in zip(drawn, runs, strict=True)]),
-            share([rows | set(rest.tolist()) == all_rows for rows, (_, rest) in zip(drawn, runs, strict=True)]),
+            share([len(set(labelled.tolist())) == len(labelled) for labelled, _ in runs]),
+            share([not rows & others for rows, others in parts]),
+            share([rows | others == all_rows for rows, others in parts]),
             share([set(a[0].tolist()) == set(b[0].tolist()) for a, b in zip(runs, again, strict=True)]),
-            share([rows != drawn[0] for rows in drawn[1:]]),
-            share([len(set.union(*drawn)) > 0.4 * len(y)]),
+            share([rows != parts[0][0] for rows, _ in parts[1:]]),
+            share([len(set.union(*(rows for rows, _ in parts))) > 0.4 * len(y)]),
             share([len(rest) == n_labelled for _, rest in runs]),
-            share([rows == first for rows in drawn]),
+            share([rows == first for rows, _ in parts]),
         ]
     )
 
@@ -623,20 +579,11 @@ IMPORTANCE_BOUND = Exercise(
     shape="one bound for each picture, (B,)",
     gradients=("log_w",),
     wrong=(
-        Wrong(
-            _in_groups(lambda w, k: w.logsumexp(1).mean(0)),
-            "It adds the weights of a group up and does not divide by k.",
-            "A mean is a sum divided by k, also under the logarithm.",
-        ),
-        Wrong(
-            _in_groups(lambda w, k: w.mean(1).mean(0)),
-            "It averages the logarithms, so it is the ELBO for every k.",
-            "The logarithm is taken of the mean of each group.",
-        ),
+        *wrong_log_means(lambda of: _in_groups(lambda w, k: of(w).mean(0)), "k"),
         Wrong(
             lambda log_w, k: log_w.logsumexp(0) - math.log(len(log_w)),
-            "It takes all draws for one group: k is not used.",
-            "With S draws there are S / k groups of k.",
+            "It takes the logarithm of the mean over all draws: k makes no difference.",
+            "With S draws there are S / k groups of k; between groups, the bounds themselves are averaged.",
         ),
         Wrong(
             lambda log_w, k: log_w[:k].logsumexp(0) - math.log(k),
@@ -647,11 +594,6 @@ IMPORTANCE_BOUND = Exercise(
             _in_groups(lambda w, k: (w.logsumexp(1) - math.log(k)).sum(0)),
             "It adds the groups up where it should average them.",
             "Each group gives a bound by itself.",
-        ),
-        Wrong(
-            _in_groups(lambda w, k: w.exp().mean(1).log().mean(0)),
-            "It gives -inf where the weights are too small for a float.",
-            "Stay with logarithms, and add up with `logsumexp`.",
         ),
         Wrong(
             lambda log_w, k: (log_w.reshape(k, -1, log_w.shape[1]).logsumexp(0) - math.log(k)).mean(0),
@@ -673,36 +615,6 @@ IMPORTANCE_BOUND = Exercise(
             "It gives one bound for each group: their mean is missing.",
             "Each group gives a bound by itself; more groups make less noise.",
         ),
-        Wrong(
-            _in_groups(lambda w, k: math.log(k) - w.logsumexp(1).mean(0)),
-            "It has the sign of a loss.",
-            "In this book higher is better.",
-        ),
-        Wrong(
-            _in_groups(lambda w, k: (w.logsumexp(1) - k).mean(0)),
-            "It subtracts k, and a division by k is the subtraction of log k.",
-            "log(a / k) = log a - log k.",
-        ),
-        Wrong(
-            _in_groups(lambda w, k: w.logsumexp(1).mean(0) + math.log(k)),
-            "It adds log k where it should subtract it.",
-            "log(a / k) = log a - log k.",
-        ),
-        Wrong(
-            _in_groups(lambda w, k: w.max(1).values.mean(0)),
-            "It takes the largest weight of each group.",
-            "The logarithm is taken of the mean of each group.",
-        ),
-        Wrong(
-            _in_groups(lambda w, k: (w.logsumexp(1) - math.log(k)).logsumexp(0) - math.log(len(w))),
-            "It takes the logarithm of the mean over the groups, too: then k makes no difference.",
-            "Between groups, the bounds themselves are averaged.",
-        ),
-        Wrong(
-            _in_groups(lambda w, k: (w.logsumexp(1) - math.log(k)).mean(0).detach()),
-            "Its numbers are right, but the result is detached: nothing could be trained with it.",
-            "`.detach()`, `.item()`, `.data` and `no_grad` cut the graph.",
-        ),
     ),
 )
 
@@ -720,6 +632,11 @@ def _entropy(grey: Tensor) -> Tensor:
     return torch.tensor([math.fsum(map(one, row)) for row in grey.double().tolist()])
 
 
+def _bits(grey: Tensor) -> Tensor:
+    """The entropy of each pixel."""
+    return -(torch.xlogy(grey, grey) + torch.xlogy(1 - grey, 1 - grey))
+
+
 BOTH_SIDES = "A bit has two outcomes, ink with probability g and paper with 1 - g."
 BIT_ENTROPY = Exercise(
     chapter=10,
@@ -730,7 +647,7 @@ BIT_ENTROPY = Exercise(
     shape="one number for each picture, (B,)",
     wrong=(
         Wrong(
-            lambda grey: (torch.xlogy(grey, grey) + torch.xlogy(1 - grey, 1 - grey)).sum(-1),
+            lambda grey: -_bits(grey).sum(-1),
             "It has the wrong sign: the entropy of bits is never below 0.",
             "The logarithm of a probability is below 0.",
         ),
@@ -745,7 +662,7 @@ BIT_ENTROPY = Exercise(
             BOTH_SIDES,
         ),
         Wrong(
-            lambda grey: -(torch.xlogy(grey, grey) + torch.xlogy(1 - grey, 1 - grey)).sum(-1) / math.log(2),
+            lambda grey: _bits(grey).sum(-1) / math.log(2),
             "It is in bits, and the book counts in nats.",
             "Which logarithm has been taken?",
         ),
@@ -754,26 +671,7 @@ BIT_ENTROPY = Exercise(
             "It gives nan where a pixel is 0 or 1: 0 times the logarithm of 0.",
             "What is sure has entropy 0; `torch.xlogy` knows.",
         ),
-        Wrong(
-            lambda grey: -(torch.xlogy(grey, grey) + torch.xlogy(1 - grey, 1 - grey)).mean(-1),
-            "It averages over the pixels where it should add them up.",
-            "The entropies of independent bits add up.",
-        ),
-        Wrong(
-            lambda grey: -(torch.xlogy(grey, grey) + torch.xlogy(1 - grey, 1 - grey)).sum(),
-            "It adds up the whole batch: one number for each picture is asked for.",
-            WRONG_AXIS,
-        ),
-        Wrong(
-            lambda grey: -(torch.xlogy(grey, grey) + torch.xlogy(1 - grey, 1 - grey)).sum(0),
-            "It adds up over the pictures, and the pixels stay apart.",
-            WRONG_AXIS,
-        ),
-        Wrong(
-            lambda grey: -(torch.xlogy(grey, grey) + torch.xlogy(1 - grey, 1 - grey)),
-            "It gives one number for each pixel: the sum over them is missing.",
-            "The entropies of independent bits add up.",
-        ),
+        *wrong_sums(lambda last: lambda grey: last(_bits(grey)), "pixels", "The entropies of independent bits add up."),
         Wrong(
             lambda grey: (grey * (1 - grey)).sum(-1),
             "It is the variance of the bits, not their entropy.",
@@ -853,12 +751,12 @@ GAUSSIAN = Exercise(
         Wrong(
             _density(lambda error, log_var: -0.5 * (LOG_2PI + 2 * log_var + error * torch.exp(-2 * log_var))),
             "It takes exp(log_var) for sigma.",
-            "What is log_var the logarithm of?",
+            LOGARITHM,
         ),
         Wrong(
             _density(lambda error, log_var: -0.5 * (LOG_2PI + log_var + error * torch.exp(-2 * log_var))),
             "It divides the squared error by the square of the variance.",
-            "What is log_var the logarithm of?",
+            LOGARITHM,
         ),
         Wrong(
             _density(lambda error, log_var: -0.5 * (LOG_2PI + log_var + error * torch.exp(-0.5 * log_var))),
@@ -873,7 +771,7 @@ GAUSSIAN = Exercise(
         Wrong(
             _density(lambda error, log_var: -0.5 * (LOG_2PI + log_var) - error * torch.exp(-log_var)),
             "Its squared error has no factor 1/2.",
-            "Where is the 1/2 of the Gaussian's exponent?",
+            HALF,
         ),
         Wrong(
             _density(lambda error, log_var: -0.5 * LOG_2PI - log_var - 0.5 * error * torch.exp(-log_var)),
@@ -883,42 +781,17 @@ GAUSSIAN = Exercise(
         Wrong(
             _density(lambda error, log_var: -(LOG_2PI + log_var + error * torch.exp(-log_var))),
             "It is twice too much: the factor 1/2 is missing.",
-            "Where is the 1/2 of the Gaussian's exponent?",
+            HALF,
         ),
         Wrong(
             _density(lambda error, log_var: -0.5 * (LOG_2PI - log_var + error * torch.exp(-log_var))),
             "The sign of log sigma is wrong.",
             "A density gets lower as it gets wider.",
         ),
-        Wrong(
-            _density(lambda error, log_var: -_right_pixel(error, log_var)),
-            "It has the sign of a loss.",
-            "In this book higher is better.",
-        ),
-        Wrong(
-            _density(_right_pixel, lambda terms: terms.mean(-1)),
-            "It averages over the pixels where it should add them up.",
+        *wrong_sums(
+            lambda last: _density(_right_pixel, last),
+            "pixels",
             "Independent factors multiply, so their logarithms add up.",
-        ),
-        Wrong(
-            _density(_right_pixel, lambda terms: terms.sum()),
-            "It adds up the whole batch: one number for each picture is asked for.",
-            "The average over pictures is taken in the loss alone.",
-        ),
-        Wrong(
-            _density(_right_pixel, lambda terms: terms.sum(-1).mean()),
-            "It averages over the batch: one number for each picture is asked for.",
-            "The average over pictures is taken in the loss alone.",
-        ),
-        Wrong(
-            _density(_right_pixel, lambda terms: terms),
-            "It gives one number for each pixel: the sum over them is missing.",
-            "Independent factors multiply, so their logarithms add up.",
-        ),
-        Wrong(
-            _density(_right_pixel, lambda terms: terms.sum(0)),
-            "It adds up over the pictures, and the pixels stay apart.",
-            WRONG_AXIS,
         ),
         Wrong(
             _density(lambda error, log_var: -error + 0 * log_var),
@@ -929,11 +802,6 @@ GAUSSIAN = Exercise(
             _density(lambda error, log_var: -0.5 * error * torch.exp(-log_var)),
             "It is the exponent alone: the Gaussian's factor is missing.",
             EVERY_PIXEL,
-        ),
-        Wrong(
-            lambda mean, log_var, x: _density(_right_pixel)(mean, log_var.detach(), x),
-            "Its numbers are right, but no gradient reaches log_var: sigma would not be learned.",
-            "`.item()`, `.detach()` and `float(...)` cut the graph.",
         ),
     ),
 )
@@ -962,10 +830,18 @@ def _clean(grey: Tensor, paper: Callable, ink: Callable | None = None, clamp: bo
     """Paper to 0 and ink to 1, with this paper and ink."""
     x = grey.float()
     at = paper(x)
-    low, high = x.min(-1, keepdim=True).values, x.max(-1, keepdim=True).values
+    low, high = _darkest(x), _lightest(x)
     end = ink(x, at) if ink else torch.where(at - low >= high - at, low, high)
     scaled = (x - at) / (end - at)
     return scaled.clamp(0, 1) if clamp else scaled
+
+
+def _darkest(x: Tensor, paper: Tensor | None = None) -> Tensor:
+    return x.min(-1, keepdim=True).values
+
+
+def _lightest(x: Tensor, paper: Tensor | None = None) -> Tensor:
+    return x.max(-1, keepdim=True).values
 
 
 def _median(x: Tensor) -> Tensor:
@@ -992,26 +868,22 @@ PAPER_AND_INK = Exercise(
             "First find out which is paper.",
         ),
         Wrong(
-            lambda grey: _clean(
-                grey, lambda x: x.max(-1, keepdim=True).values, lambda x, at: x.min(-1, keepdim=True).values
-            ),
+            lambda grey: _clean(grey, _lightest, _darkest),
             "It takes the lightest pixel for paper, also where the ink is light.",
             PAPER,
         ),
         Wrong(
-            lambda grey: _clean(
-                grey, lambda x: x.min(-1, keepdim=True).values, lambda x, at: x.max(-1, keepdim=True).values
-            ),
+            lambda grey: _clean(grey, _darkest, _lightest),
             "It takes the darkest pixel for paper, and in a scan that is the ink.",
             PAPER,
         ),
         Wrong(
-            lambda grey: _clean(grey, _median, lambda x, at: x.min(-1, keepdim=True).values),
+            lambda grey: _clean(grey, _median, _darkest),
             "It takes the darkest pixel for ink, also where the ink is light.",
             "Ink is the extreme that lies farther from paper.",
         ),
         Wrong(
-            lambda grey: _clean(grey, _median, lambda x, at: x.max(-1, keepdim=True).values),
+            lambda grey: _clean(grey, _median, _lightest),
             "It takes the lightest pixel for ink, also where the ink is dark.",
             "Ink is the extreme that lies farther from paper.",
         ),

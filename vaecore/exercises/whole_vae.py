@@ -7,13 +7,13 @@ from functools import cache
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.distributions import Bernoulli, Independent, Normal, kl_divergence
+from torch.distributions import Normal
 
 from ..data import BUNDLED, mnist
 from ..seeds import seeded
 from .base import Exercise, Finding, Wrong
+from .shared import bound, elbo_by_distributions, kl_terms, wrong_draws, wrong_scores, wrong_terms
 
 D = 784
 GUESS = D * math.log(2)  # what a picture costs a decoder that knows nothing
@@ -21,141 +21,39 @@ METHODS = ("encode", "decode", "elbo", "generate")
 REPEATS = 24  # draws for each picture
 
 
-def _parts(model, x: Tensor) -> tuple[Tensor, Tensor, Callable]:
-    """mu and log_var of x, and log p(x|z) of every pixel for some z."""
-    mu, log_var = model.encode(x)
-
-    def score(z: Tensor) -> Tensor:
-        return -F.binary_cross_entropy_with_logits(model.decode(z), x, reduction="none")
-
-    return mu, log_var, score
-
-
-def _bound(
-    last: Callable = lambda log_p, kl: log_p.sum(-1) - kl.sum(-1),
-    sigma: Callable = lambda log_var: torch.exp(0.5 * log_var),
-    noise: Callable = torch.randn_like,
-    kl: Callable = lambda mu, log_var: 0.5 * (mu**2 + log_var.exp() - 1 - log_var),
-) -> Callable:
-    """An ELBO of a model's own parts, right or with one mistake."""
-
-    def elbo(model, x: Tensor) -> Tensor:
-        mu, log_var, score = _parts(model, x)
-        z = mu + sigma(log_var) * noise(mu)
-        return last(score(z), kl(mu, log_var))
-
-    return elbo
+def _elbo(*last: Callable, **parts: Callable) -> Callable:
+    """An ELBO of a model's own encode and decode, right or with one mistake."""
+    return lambda model, x: bound(*last, **parts)(model.encode, model.decode, x, torch.randn_like)
 
 
 def _by_distributions(model, x: Tensor) -> Tensor:
     mu, log_var = model.encode(x)
-    q, prior = Normal(mu, log_var.exp().sqrt()), Normal(torch.zeros_like(mu), torch.ones_like(mu))
-    return Independent(Bernoulli(logits=model.decode(q.rsample())), 1).log_prob(x) - kl_divergence(q, prior).sum(-1)
+    z = Normal(mu, log_var.exp().sqrt()).rsample()
+    return elbo_by_distributions(mu, log_var, model.decode(z), x)
 
 
-#: what an `elbo` of the reader's is known to be instead: its formula, the sentence, and a hint
-MISTAKES: tuple[tuple[Callable, str, str], ...] = (
-    (
-        _bound(lambda log_p, kl: log_p.sum(-1) + kl.sum(-1)),
-        "Its `elbo` adds the KL where it should subtract it.",
-        "The KL is a price.",
-    ),
-    (
-        _bound(lambda log_p, kl: kl.sum(-1) - log_p.sum(-1)),
-        "Its `elbo` has the sign of a loss.",
-        "Higher is better; the minus stands in the training step.",
-    ),
-    (
-        _bound(lambda log_p, kl: -log_p.sum(-1) - kl.sum(-1)),
-        "Its `elbo` takes the cross-entropy for the log-likelihood: the sign of that term is wrong.",
-        "A cross-entropy is a loss.",
-    ),
-    (
-        _bound(lambda log_p, kl: log_p.mean(-1) - kl.sum(-1)),
-        "Its `elbo` averages over the pixels where it should add them up, so the KL weighs 784 times too much.",
-        "Independent factors multiply, so their logarithms add up.",
-    ),
-    (
-        _bound(lambda log_p, kl: log_p.mean(-1) - kl.mean(-1)),
-        "Its `elbo` averages over pixels and over latents, and both are sums.",
-        "Independent factors multiply, so their logarithms add up.",
-    ),
-    (
-        _bound(lambda log_p, kl: log_p.sum(-1) - kl.mean(-1)),
-        "Its `elbo` averages the KL over the latents where it should add them up.",
-        "KLs of independent latents add up.",
-    ),
-    (
-        _bound(lambda log_p, kl: log_p.sum(-1)),
-        "Its `elbo` has no KL: this trains a classical autoencoder with noise.",
-        "What keeps the codes near the prior?",
-    ),
-    (
-        _bound(lambda log_p, kl: log_p.sum(-1) - 2 * kl.sum(-1)),
-        "Its `elbo` subtracts the KL twice, or forgets its factor 1/2.",
-        "Where is the 1/2 of the Gaussian's exponent?",
-    ),
-    (
-        _bound(sigma=torch.exp),
-        "Its `elbo` stretches the noise by exp(log_var), the variance, where sigma belongs.",
-        "What is sigma, in terms of log_var?",
-    ),
-    (
-        _bound(sigma=torch.zeros_like),
-        "Its `elbo` decodes the mean of q, without noise.",
-        "z = mu + sigma * epsilon.",
-    ),
-    (
-        _bound(noise=torch.ones_like),
-        "Its `elbo` decodes mu + sigma: no noise is drawn.",
-        "z = mu + sigma * epsilon.",
-    ),
-    (
-        _bound(sigma=torch.ones_like),
-        "Its `elbo` adds the noise without stretching it.",
-        "z = mu + sigma * epsilon.",
-    ),
-    (
-        _bound(kl=lambda mu, log_var: 0.5 * (mu**2 + log_var.exp() ** 2 - 1 - 2 * log_var)),
-        "The KL in its `elbo` takes exp(log_var) for sigma.",
-        "What is log_var the logarithm of?",
-    ),
-    (
-        _bound(kl=lambda mu, log_var: 0.5 * (mu**2 + log_var.exp() - log_var)),
-        "The KL in its `elbo` forgets the -1 of each latent.",
-        "The KL of N(0, I) from itself is 0.",
-    ),
-    (
-        _bound(kl=lambda mu, log_var: 0.5 * (mu**2 + log_var.exp() - 1 + log_var)),
-        "The sign of log_var is wrong inside the KL of its `elbo`.",
-        "The KL grows without bound as q shrinks to a point.",
-    ),
-)
+MISTAKES = (*wrong_terms(_elbo), *wrong_draws(_elbo), *wrong_scores(_elbo))  # what an `elbo` is known to be instead
 
 
 class _Plain(nn.Module):
     """A small VAE that the known wrong answers are made of."""
 
-    def __init__(self, elbo: Callable, **replaced: Callable) -> None:
+    def __init__(self) -> None:
         super().__init__()
         self.encoder = nn.Sequential(nn.Linear(D, 64), nn.Tanh(), nn.Linear(64, 2 * 8))
         self.decoder = nn.Sequential(nn.Linear(8, 64), nn.Tanh(), nn.Linear(64, D))
-        self.replaced = {"elbo": elbo, **replaced}
 
     def encode(self, x):
-        return tuple(self.encoder(x).chunk(2, -1))
+        return self.encoder(x).chunk(2, -1)
 
     def decode(self, z):
-        return self.replaced.get("decode", type(self).plain_decode)(self, z)
-
-    def plain_decode(self, z):
         return self.decoder(z)
 
     def elbo(self, x):
-        return self.replaced["elbo"](self, x)
+        return _elbo()(self, x)
 
     def generate(self, n):
-        return self.replaced.get("generate", lambda self, n: self.decode(torch.randn(n, 8)).sigmoid())(self, n)
+        return self.decode(torch.randn(n, 8)).sigmoid()
 
 
 @cache
@@ -175,9 +73,7 @@ def _call(model: Any, name: str, *arguments: Any, shapes: tuple[tuple, ...]) -> 
     if any(a != b for a, b in zip(came, shapes, strict=True) if b):
         rows = " and ".join(map(str, came))
         due = " and ".join(map(str, filter(None, shapes)))
-        hint = (
-            "One row is one picture; only the loss averages over them." if name == "elbo" else "One row is one picture."
-        )
+        hint = f"One row is one picture{'; only the loss averages over them' if name == 'elbo' else ''}."
         raise Finding("shape", f"`{name}` gives shape {rows}, and {due} is expected.", hint)
     return value
 
@@ -214,25 +110,25 @@ def _formula(model: Any, x: Tensor) -> None:
 
     def off(elbo: Callable) -> float:
         theirs, error = averages(elbo)
-        return ((mine - theirs).abs() / (5 * (noise**2 + error**2).sqrt() + 1e-3 * theirs.abs() + 1e-3)).max().item()
+        ratio = (mine - theirs).abs() / (5 * (noise**2 + error**2).sqrt() + 1e-3 * theirs.abs() + 1e-3)
+        return ratio.max().item()
 
-    distances = [off(elbo) for elbo, _, _ in MISTAKES]
+    distances = [off(mistake.answer) for mistake in MISTAKES]
     right = max(off(_by_distributions), 1e-9)
     best = min(range(len(MISTAKES)), key=distances.__getitem__)
     if right <= 1 and right <= 20 * distances[best]:
         return
     if distances[best] <= 1:
-        raise Finding("known", *MISTAKES[best][1:])
+        raise Finding("known", _in_elbo(MISTAKES[best].sentence), MISTAKES[best].hint)
     due = averages(_by_distributions)[0][0].item()
-    came = (
-        f"`elbo` gives {mine[0].item():.1f} on average for a digit, and its own encode and decode make {due:.1f} of it."
-    )
-    raise Finding("value", came, "Compare each of its two terms with torch.distributions.")
+    came = f"`elbo` gives {mine[0].item():.1f} on average for a digit"
+    said = f"{came}, and its own encode and decode make {due:.1f} of it."
+    raise Finding("value", said, "Compare each of its two terms with torch.distributions.")
 
 
 SIGMOID = (
     "`decode` gives nothing below 0: probabilities, it seems, and logits are expected.",
-    ("The sigmoid is inside the cross-entropy with logits."),
+    "The sigmoid is inside the cross-entropy with logits.",
 )
 NOT_PROBABLE = "`generate` gives logits, and probabilities from 0 to 1 are expected.", "A sigmoid makes probabilities."
 OWN_Z = "Each picture begins with a z of its own, drawn from N(0, I)."
@@ -251,7 +147,7 @@ def _before(model: Any, x: Tensor) -> None:
         logits = _call(model, "decode", 3 * torch.randn(n, d_z), shapes=((n, D),))
         if (logits >= 0).all():
             raise Finding("known", *SIGMOID)
-        log_p = _bound(lambda log_p, kl: log_p.sum(-1))(model, x).mean().item()
+        log_p = _elbo(lambda log_p, kl: log_p.sum(-1))(model, x).mean().item()
     if abs(log_p + GUESS) > 60:
         said = f"Before training a digit has {log_p:.0f} nats, and guessing gives it -784 log 2, {-GUESS:.0f}."
         raise Finding("value", said, "Small random weights put every pixel near one half.")
@@ -302,7 +198,7 @@ def _after(model: Any, x: Tensor) -> None:
             optimizer.step()
         after = model.elbo(x).mean().item()
         mu, log_var = model.encode(x)
-        kl = 0.5 * (mu**2 + log_var.exp() - 1 - log_var).sum(-1)
+        kl = kl_terms(mu, log_var).sum(-1)
     if not after > before + 100:
         said = f"With some training its ELBO hardly rises: from {before:.0f} to {after:.0f} nats in {STEPS} steps."
         raise Finding("value", said, "Do the weights move? Is a net too small, or an activation in the last layer?")
@@ -314,38 +210,25 @@ def _try(build: Callable, x: Tensor) -> Tensor:
     """1, or the first finding, of what a call of `build` gives."""
     model = build()
     if not isinstance(model, nn.Module):
-        raise Finding(
-            "type",
-            f"It returns {_named(model)}, and a `torch.nn.Module` is expected.",
-            "An object, not the class: with its brackets." if isinstance(model, type) else "Is the `return` missing?",
-        )
+        hint = "An object, not the class: with its brackets." if isinstance(model, type) else "Is the `return` missing?"
+        raise Finding("type", f"It returns {_named(model)}, and a `torch.nn.Module` is expected.", hint)
     if missing := [name for name in METHODS if not callable(getattr(model, name, None))]:
         raise Finding("type", f"The module has no method {missing[0]}.", f"It needs {', '.join(METHODS)}.")
     if not list(model.parameters()):
-        raise Finding(
-            "type",
-            "The module has no weights.",
-            "Nets that are attributes of a module hand it their weights; a list of nets does not.",
-        )
+        hint = "Nets that are attributes of a module hand it their weights; a list of nets does not."
+        raise Finding("type", "The module has no weights.", hint)
     _before(model, x[:100])
     _after(model, x)
     return torch.ones(())
 
 
-RIGHT = _bound()
+def _in_elbo(sentence: str) -> str:
+    return f"In `elbo`: {sentence[0].lower()}{sentence[1:]}"
 
 
-def _wrong(elbo: Callable = RIGHT, **replaced: Callable) -> Callable:
-    return lambda: _Plain(elbo, **replaced)
-
-
-def _cut(model, x: Tensor) -> Tensor:
-    """An ELBO whose codes are detached."""
-    mu, log_var = (part.detach() for part in model.encode(x))
-    log_p = -F.binary_cross_entropy_with_logits(
-        model.decode(mu + torch.exp(0.5 * log_var) * torch.randn_like(mu)), x, reduction="none"
-    )
-    return log_p.sum(-1) - 0.5 * (mu**2 + log_var.exp() - 1 - log_var).sum(-1)
+def _wrong(**methods: Callable) -> Callable:
+    """A builder of the small VAE with these methods instead of its own."""
+    return lambda: type("Answer", (_Plain,), methods)()
 
 
 BUILD_VAE = Exercise(
@@ -356,12 +239,12 @@ BUILD_VAE = Exercise(
     oracle=lambda x: torch.ones(()),
     run=_try,
     wrong=(
-        *(Wrong(_wrong(elbo), sentence, hint) for elbo, sentence, hint in MISTAKES),
+        *(Wrong(_wrong(elbo=one.answer), _in_elbo(one.sentence), one.hint) for one in MISTAKES),
         Wrong(_wrong(decode=lambda self, z: self.decoder(z).sigmoid()), *SIGMOID),
         Wrong(_wrong(generate=lambda self, n: self.decode(torch.randn(n, 8))), *NOT_PROBABLE),
         Wrong(_wrong(generate=lambda self, n: self.decode(torch.linspace(-1, 1, 8 * n).view(n, 8)).sigmoid()), *SAME),
         Wrong(_wrong(generate=lambda self, n: self.decode(torch.randn(8)).sigmoid().expand(n, -1)), *ALL_ALIKE),
-        Wrong(_wrong(lambda self, x: RIGHT(self, x).detach()), *CUT),
-        Wrong(_wrong(_cut), *ENCODER_CUT),
+        Wrong(_wrong(elbo=lambda self, x: _elbo()(self, x).detach()), *CUT),
+        Wrong(_wrong(elbo=_elbo(parts=lambda mu, log_var: (mu.detach(), log_var.detach()))), *ENCODER_CUT),
     ),
 )

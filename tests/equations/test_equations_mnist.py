@@ -3,6 +3,7 @@
 import itertools
 import math
 
+import numpy as np
 import torch
 from torch.distributions import Bernoulli as TorchBernoulli
 from torch.distributions import ContinuousBernoulli, Normal, kl_divergence
@@ -147,3 +148,22 @@ def test_shared_variance_best():
     typical = error[:50].square().mean().sqrt()
     assert abs(s[mean.argmax()] - typical) < 2e-4
     assert abs(mean.max() - -3 * (torch.log(2 * math.pi * typical**2) + 1)) < 1e-4
+
+
+def test_iwae_doubly():
+    """Two draws of one latent: over all noise, by quadrature, this is the slope of the bound in mu and sigma."""
+    nodes, at = np.polynomial.hermite_e.hermegauss(80)
+    epsilon = torch.tensor(np.stack(np.meshgrid(nodes, nodes)).reshape(2, -1))
+    share_of_node = torch.tensor(np.outer(at, at).ravel() / at.sum() ** 2)
+    mu, sigma = (torch.tensor(v, dtype=torch.float64, requires_grad=True) for v in (0.4, 0.8))
+
+    def log_w(z, q):
+        return Normal(0.0, 1.0).log_prob(z) + Normal(z, 1.0).log_prob(torch.tensor(2.0)) - q.log_prob(z)
+
+    z = mu + sigma * epsilon
+    bound = (log_w(z, Normal(mu, sigma)).logsumexp(0) - math.log(2)) @ share_of_node
+    exact = torch.autograd.grad(bound, (mu, sigma), retain_graph=True)
+    weights = log_w(z, Normal(mu.detach(), sigma.detach()))  # (2, nodes), moved through z alone
+    shares = weights.softmax(0).detach()
+    doubly = torch.autograd.grad((shares**2 * weights).sum(0) @ share_of_node, (mu, sigma))
+    torch.testing.assert_close(doubly, exact, rtol=1e-6, atol=0)

@@ -107,6 +107,7 @@ MAKERS = {
     "analogies": _of(explorer.AnalogiesExplorer, "m2-book"),
     "completion": _completion,
     "beta": _betas,
+    "training": lambda digits: explorer.TrainingExplorer(digits),
 }
 
 

@@ -1,6 +1,7 @@
 """Explorers with a kernel, in a real browser: values go both ways, in JupyterLab and in the classic notebook."""
 
 import base64
+import lzma
 
 import jupyter_host
 import pytest
@@ -25,9 +26,10 @@ HBox([slider, linked])""",
     "every = ClassesExplorer(m2, digits)\nevery",
     "z = torch.linspace(-12, 12, 481)\ngap = GapExplorer(z, -(z**2) - (2 - z)**2)\ngap",
     "dear = BetaExplorer({1: model, 4: model}, digits)\ndear",
+    "learner = TrainingExplorer(digits)\nlearner",
     "Tab([FloatSlider(), LatentExplorer(model, digits)])",
 )
-FIRST, SECOND, LINKED, GREY, ALONE, HAND, HAND_AGAIN, DRAWN, COMPLETER, EVERY, GAP, DEAR = range(12)
+FIRST, SECOND, LINKED, GREY, ALONE, HAND, HAND_AGAIN, DRAWN, COMPLETER, EVERY, GAP, DEAR, LEARNER = range(13)
 LAST_TILE = "() => document.querySelector('.widget-tab .vae-manifold').getContext('2d').getImageData(420, 420, 28, 28)"
 
 
@@ -61,7 +63,7 @@ def keeps_to_itself(notebook, n: int, decoded) -> None:
 
 def test_in_jupyterlab(browser, tmp_path, decoded):
     with jupyter_host.in_lab(browser, tmp_path, *CELLS) as lab:
-        lab.wait_until("() => document.querySelectorAll('.vae-live[data-ready]').length >= 12")
+        lab.wait_until("() => document.querySelectorAll('.vae-live[data-ready]').length >= 13")
         goes_both_ways(lab, decoded)
         keeps_to_itself(lab, ALONE, decoded)
         is_linked(lab)
@@ -69,6 +71,7 @@ def test_in_jupyterlab(browser, tmp_path, decoded):
         shares_a_digit(lab)
         reads_a_drawing(lab)
         answers_python(lab)
+        hands_over_what_it_has_learned(lab)
         lab.page.locator(".widget-tab [role=tab]").nth(1).click()  # opened late, it paints its whole plane
         lab.wait_until(f"{LAST_TILE}.data.some(v => v)")
         assert lab.page.locator(".vae-trouble").count() == 0
@@ -142,6 +145,17 @@ def answers_python(lab) -> None:
     lab.wait_until(contains, [DEAR, "β\n1"])
 
 
+def hands_over_what_it_has_learned(lab) -> None:
+    lab.run("learner.d_z, learner.beta = 3, 4")
+    live = lab.page.locator(".vae-live").nth(LEARNER)
+    live.get_by_label("β, the weight of the KL").locator("xpath=..").get_by_text("4", exact=True).wait_for()
+    live.get_by_role("button", name="reset").click()
+    live.get_by_role("button", name="one pass").click()
+    lab.wait_for(
+        "learner.learned.get('d_z'), len(learner.learned) and learner.model().generate(2).mean.shape[1]", "3 196"
+    )
+
+
 # --- ipywidgets 7.7, which Colab has, in the classic notebook of that time ------------------------------------------
 
 CLASSIC = (jupyter_host.EXPLORER, "explorer", "LatentExplorer(model, digits, live=False)")
@@ -149,7 +163,7 @@ CLASSIC = (jupyter_host.EXPLORER, "explorer", "LatentExplorer(model, digits, liv
 
 def set_up() -> str:
     """The first cell of a notebook, which adds what Colab lacks."""
-    packed = base64.b64encode(code_wheel(ROOT)).decode()
+    packed = base64.b64encode(lzma.compress(code_wheel(ROOT))).decode()
     return f'{(ROOT / "tools" / "first_cell.py").read_text()}\n\nbring(weights="", packed="{packed}")'
 
 

@@ -7,6 +7,7 @@ from .completion import CompletionExplorer
 from .digit import DigitExplorer
 from .gap import GapExplorer
 from .latent import LatentExplorer
+from .training import TrainingExplorer
 
 __all__ = [
     "AnalogiesExplorer",
@@ -16,4 +17,5 @@ __all__ = [
     "DigitExplorer",
     "GapExplorer",
     "LatentExplorer",
+    "TrainingExplorer",
 ]

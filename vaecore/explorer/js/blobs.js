@@ -16,7 +16,7 @@ export function bytesOf(text) {
 
 /** @param {Uint8Array} bytes */
 export function textOf(bytes) {
-  return btoa(String.fromCharCode(...bytes));
+  return btoa(Array.from(bytes, byte => String.fromCharCode(byte)).join("")); // not spread: there may be too many
 }
 
 /** @param {Uint8Array} bytes */
@@ -62,6 +62,12 @@ export function readBytes(part, name) {
     throw new Error(`The ${name} of this explorer arrived damaged; load the page again.`);
   }
   return bytes;
+}
+
+/** What zlib has packed. @param {Uint8Array<ArrayBuffer>} bytes */
+export async function inflated(bytes) {
+  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
+  return new Uint8Array(await new Response(stream).arrayBuffer());
 }
 
 /** @param {NetworkBlob} blob @param {string} name @returns {Network} */

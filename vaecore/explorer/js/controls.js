@@ -51,7 +51,7 @@ export function minus(number, digits = 2) {
 
 /**
  * "z" and 3 as z with a low 3.
- * @param {string} letter @param {number} [index]
+ * @param {string} letter @param {number | string} [index]
  */
 export function symbol(letter, index) {
   return make("span", { class: "vae-symbol" }, make("i", {}, letter), index ? make("sub", {}, String(index)) : null);

@@ -89,6 +89,8 @@ export function elboSum(logPWords, elboWords, note) {
   const elbo = row("=", make("span", {}, ...elboWords), "vae-total");
   return {
     box: make("div", { class: "vae-sum" }, logP.row, kl.row, elbo.row, make("p", { class: "vae-note" }, note)),
+    rows: { logP: logP.row, kl: kl.row, elbo: elbo.row },
+    clear() { for (const { value } of [logP, kl, elbo]) value.textContent = ""; },
     /** The sum of the two as they are shown, so that it adds up for the eye too. @param {{ logP: number, kl: number }} reading */
     show(reading) {
       const [shownLogP, shownKl] = [reading.logP, reading.kl].map(v => Math.round(10 * v) / 10);

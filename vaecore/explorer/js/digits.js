@@ -88,7 +88,7 @@ function drawingBytes(text) {
  * has grown.
  * @param {HTMLElement} caption @param {(line: Line) => void} onInk
  */
-function drawingPad(caption, onInk) {
+export function drawingPad(caption, onInk) {
   const size = 280, paper = digitPicture(null);
   const ink = makeSvg("path", { class: "vae-ink" });
   const hint = makeSvg("text", { class: "vae-hint", x: size / 2, y: size / 2 }, "draw a digit here");

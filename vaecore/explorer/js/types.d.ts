@@ -81,6 +81,43 @@ export interface Terms {
   q: Float64Array; reconstruction: number; klToPrior: number; gap: number; logEvidence: number; elbo: number;
 }
 
+// --- a VAE that learns ----------------------------------------------------------------------------------------------
+
+export interface LearnerSizes { dX: number; width: number; dZ: number }
+/** Weights, their gradient, and Adam's running means, all in one order: encoder, decoder; weights, biases. */
+export interface Learner extends LearnerSizes {
+  layers: { weight: number; bias: number; nIn: number; nOut: number }[];
+  weights: Float64Array; gradient: Float64Array; mean: Float64Array; square: Float64Array; steps: number;
+}
+/** Pictures of bits, and for each the epsilon of its z. */
+export interface Batch { pictures: Float64Array[]; noise: Float64Array[] }
+export interface StepSettings { beta: number; rate: number; mistake: string }
+/** Averages over a batch, in nats. */
+export interface Step { logP: number; kl: number }
+/** Greys of the pictures to learn from; bits of those whose codes are shown. */
+export interface Start {
+  sizes: LearnerSizes; seed: number; pictures: Uint8Array[]; codes: Float64Array[]; plane: { n: number; limit: number };
+}
+/** What a trainer is told; `steps` may be Infinity, or 0 to stop, with a `pause` of milliseconds after each. */
+export interface Order {
+  start?: Start; settings?: StepSettings; digit?: Float64Array; add?: Uint8Array[]; steps?: number; pause?: number;
+  painted?: boolean; weights?: boolean;
+}
+/** The state of a learner; `mean` is over the steps since the last one, `plane` its tiles, row by row, if they are due. */
+export interface Shown {
+  steps: number; seen: number; passes: number; last: Step; mean: Step | null; ended: boolean; codes: number[][];
+  mu: number[]; sigma: number[]; reconstruction: Float32Array; samples: Float32Array[]; plane: Float32Array | null;
+}
+export interface Learned { d_z: number; width: number; weights: Float32Array }
+export interface Report { shown?: Shown; learned?: Learned }
+
+export interface TrainingSettings extends Settings {
+  limit: number; radius: number; shape: [number, number]; seed: number;
+  betas: number[]; rates: number[]; widths: number[]; d_zs: number[];
+  labels: number[]; mistakes: Record<string, { words: string; code: string; lit: string }>;
+  machines: Record<string, string>;
+}
+
 // --- hosts ----------------------------------------------------------------------------------------------------------
 
 /** What stands in a page without a kernel: the settings, and the values by their names. */

@@ -1,7 +1,7 @@
 // @ts-check
 // What a kind of explorer sees of its host: the values that it shows and sets, and the blobs that it reads.
 
-import { readBytes, readNetwork } from "./blobs.js";
+import { inflated, readBytes, readNetwork } from "./blobs.js";
 import { make } from "./controls.js";
 
 /** @import { Load, Model, Settings } from "./types.d.ts" */
@@ -86,7 +86,8 @@ export class View {
   async network(role) { return readNetwork(await this.blob(role), role); }
 
   async images(role = "images") {
-    const blob = await this.blob(role), pixels = readBytes(blob.pixels, role), d = pixels.length / blob.n;
+    const blob = await this.blob(role), packed = readBytes(blob.pixels, role);
+    const pixels = blob.pixels.kind === "deflate" ? await inflated(packed) : packed, d = pixels.length / blob.n;
     return Array.from({ length: blob.n }, (_, i) => pixels.subarray(i * d, (i + 1) * d));
   }
 

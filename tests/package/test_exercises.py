@@ -2,6 +2,7 @@
 
 import functools
 import json
+import os
 import re
 import subprocess
 import sys
@@ -12,7 +13,8 @@ import pytest
 import right_answers
 import torch
 
-from vaecore.exercises import EXERCISES, base, check
+from vaecore import data
+from vaecore.exercises import EXERCISES, base, check, whole_vae
 from vaecore.exercises.base import Finding, Outcome, ask
 
 FRESH = 7  # a seed of probes that check never uses
@@ -216,6 +218,18 @@ def test_check_knows_the_exercise_by_its_name_and_says_what_it_knows():
     assert not unknown and all(name in unknown.sentence for name in EXERCISES)
     assert "`kl`" in check(kl, "KL_").hint or "`kl`" in check(kl, "kll").hint
     assert check(3.0).kind == "type" and check(torch.ones(3)).kind == "type"
+
+
+def test_digits_are_those_of_the_notebook_and_what_hides_them_is_no_mistake(monkeypatch, tmp_path):
+    monkeypatch.setattr(data, "BUNDLED", tmp_path / "none")  # as in the wheel that a notebook carries
+    base.references.cache_clear()
+    whole_vae._digits.cache_clear()
+    if "VAECORE_DATA" in os.environ:
+        assert len(whole_vae._digits(0)) == 400
+        whole_vae._digits.cache_clear()
+    monkeypatch.setenv("VAECORE_DATA", str(tmp_path))
+    with pytest.raises(FileNotFoundError, match="MNIST"):
+        check(right_answers.build_vae_1, "build_vae")
 
 
 def test_check_leaves_random_numbers_and_the_reader_s_module_alone():

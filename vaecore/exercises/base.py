@@ -190,6 +190,7 @@ def _as_at_the_start() -> Iterator[None]:
 def examine(exercise: Exercise, answer: Callable, seed: int = 0) -> Verdict:
     """The verdict on an answer, from the probes of this seed. It raises nothing that the answer raises."""
     with _as_at_the_start():
+        references(exercise, seed)  # what goes wrong in here is no mistake of the reader's
         try:
             finding = next(_findings(exercise, answer, seed), None)
         except Finding as found:

@@ -148,6 +148,23 @@ def test_a_term_lights_its_part_of_the_machine(page):
     assert "the log-likelihood" in machine.get_attribute("aria-label").split("Lit:")[1]
 
 
+def test_another_digit_is_followed(page):
+    caption, plane = page.locator(".vae-learning .vae-digit-caption").first, page.locator(".vae-plane")
+    at = page.locator(".vae-point").get_attribute("transform")
+    page.get_by_role("button", name="next test digit").press("Enter")
+    page.wait_for_function("at => document.querySelector('.vae-point').getAttribute('transform') !== at", arg=at)
+    assert caption.inner_text().startswith("a test digit, a ")
+    page.locator(PLAY).click()
+    wait_for_steps(page, 200)
+    page.locator(PLAY).click()
+    first = page.locator(".vae-codes text").first
+    box, frame = first.bounding_box(), plane.bounding_box()
+    middle = dict(x=box["x"] + box["width"] / 2 - frame["x"], y=box["y"] + box["height"] / 2 - frame["y"])
+    plane.click(position=middle)
+    page.wait_for_function("d => document.querySelector('.vae-digit-caption').textContent.endsWith(d)",
+                           arg=first.text_content())  # fmt: skip
+
+
 def test_a_drawing_is_seen_and_added(page):
     page.get_by_text("your own drawings").click()
     page.locator(".vae-pad").scroll_into_view_if_needed()

@@ -86,8 +86,11 @@ export const training = {
     /** The test digit whose code is nearest. @param {number[]} z */
     function follow(z) {
       const away = (shown?.codes ?? []).map(code => Math.hypot(code[0] - z[0], code[1] - z[1]));
-      followed = away.indexOf(Math.min(...away));
-      if (followed >= 0) see(bits[followed], test[followed], `a test digit, a ${labels[followed]}`);
+      pick(Math.max(0, away.indexOf(Math.min(...away))));
+    }
+    function pick(/** @type {number} */ k) {
+      followed = k % bits.length;
+      see(bits[followed], test[followed], `a test digit, a ${labels[followed]}`);
     }
     /** @param {Float64Array} x @param {Uint8Array} greys @param {string} words */
     function see(x, greys, words) {
@@ -156,7 +159,8 @@ export const training = {
     const left = make("div", {}, pad.box, make("div", { class: "vae-buttons" },
       toggle("decoded plane", true, on => { pad.canvas.hidden = !on; }),
       toggle("test digits", true, on => { pad.marks.style.display = on ? "" : "none"; })), count);
-    const right = make("div", { class: "vae-side" }, make("div", { class: "vae-pair" }, original.box, again.box),
+    const right = make("div", { class: "vae-side" }, make("div", {}, make("div", { class: "vae-pair" }, original.box, again.box),
+      make("div", { class: "vae-buttons" }, button("next test digit", () => pick(followed + 1)))),
       make("div", {}, make("div", { class: "vae-six" }, ...samples.map(s => s.box)),
         make("div", { class: "vae-digit-caption" }, "samples, from six ", math("z"), " of the prior")), sum.box);
     view.root.append(buttons, make("div", { class: "vae-columns vae-learning" }, left, right), curves.box, machine,
@@ -177,7 +181,7 @@ export const training = {
       settle();
       trainer.order({ settings: settings() });
     });
-    see(digit, test[followed], `a test digit, a ${labels[followed]}`);
+    pick(followed);
     restart();
     stopWhenUnseen(view, stop);
   },

@@ -546,3 +546,33 @@ def build_vae_3():
             return self.decode(torch.randn(n, self.d_z)).sigmoid()
 
     return Net(784, 6, (50,))
+
+
+def build_vae_4():
+    """Of convolutions, with noise from a generator of its own, and pixels that begin at the share of ink."""
+
+    class Net(build_vae_2().__class__):
+        def __init__(self):
+            super().__init__()
+            self.encoder = nn.Sequential(
+                nn.Unflatten(1, (1, 28, 28)), nn.Conv2d(1, 4, 4, 4), nn.ReLU(), nn.Flatten(), nn.Linear(196, 8)
+            )
+            self.decoder = nn.Sequential(
+                nn.Linear(4, 196), nn.ReLU(), nn.Unflatten(1, (4, 7, 7)), nn.ConvTranspose2d(4, 1, 4, 4), nn.Flatten()
+            )
+            for unused in ("body", "mu", "log_var", "back", "out"):
+                delattr(self, unused)
+            nn.init.constant_(self.decoder[3].bias, -2.0)
+
+        def encode(self, x):
+            return self.encoder(x).chunk(2, dim=1)
+
+        def decode(self, z):
+            return self.decoder(z)
+
+        def elbo(self, x):
+            mu, log_var = self.encoder(x).chunk(2, dim=1)
+            logits = self.decoder(mu + (log_var / 2).exp() * torch.randn(4, len(x)).T)
+            return elbo_3(mu, log_var, logits, x)
+
+    return Net()

@@ -99,6 +99,11 @@ def rsample_3(mu, log_var):
     return torch.addcmul(mu, log_var.div(2).exp(), noise)
 
 
+def rsample_4(mu, log_var):
+    rows = [m + (v / 2).exp() * torch.randn(len(m)) for m, v in zip(mu, log_var, strict=True)]
+    return torch.stack(rows)
+
+
 def score_terms_1(g, mu, sigma, epsilon):
     z = mu + sigma * epsilon
     return g(z) * epsilon / sigma

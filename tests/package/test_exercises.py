@@ -236,6 +236,10 @@ def elbo(draw=lambda mu, sigma: mu + sigma * torch.randn_like(mu), kl=kl, target
     return vae(elbo=method)
 
 
+def rsample(noise):
+    return lambda mu, log_var: mu + torch.exp(0.5 * log_var) * noise(torch.randn_like(mu))
+
+
 @pytest.mark.parametrize(
     "name, answer, said",
     [
@@ -261,6 +265,12 @@ def elbo(draw=lambda mu, sigma: mu + sigma * torch.randn_like(mu), kl=kl, target
         ("build_vae", vae(generate=lambda self, n: self.decode(3 * torch.randn(n, 10)).sigmoid()), "deviation 3"),
         ("build_vae", vae(generate=lambda self, n: self.decode(torch.randn(n, 10)).softmax(1)), "other pictures"),
         ("build_vae", vae(generate=lambda self, n: torch.rand(n, 784)), "other pictures"),
+        ("rsample", rsample(lambda e: torch.randn(e.shape, generator=torch.Generator().manual_seed(3))), "is fixed"),
+        ("rsample", rsample(lambda e: torch.cat([e[:-1], 0 * e[-1:]])), "A row has more or less noise"),
+        ("rsample", rsample(lambda e: torch.cat([e[::2], e[::2]])), "two rows"),
+        ("rsample", rsample(lambda e: torch.cat([e[::2], -e[::2]])), "two rows"),
+        ("rsample", rsample(lambda e: (e - e.mean(0)) / e.std(0)), "not independent"),
+        ("rsample", lambda mu, log_var: torch.randn_like(mu).requires_grad_() + mu.detach(), "standard deviation"),
     ],
 )
 def test_answers_that_readers_gave_are_wrong_for_what_is_wrong_with_them(name, answer, said):

@@ -305,47 +305,73 @@ def _few_gaussians(seed: int) -> list[tuple]:
     return [fixed, (mu, log_var.clamp(-2, 2) + torch.tensor([0.9, -0.9, 1.2]))]
 
 
-N_DRAWS = 20_000
+ROWS, COLUMNS = 200, 100  # each picture stands in so many rows, with each latent so often: 20,000 draws of each
 
 
 def _moments(mu: Tensor, log_var: Tensor) -> Tensor:
-    """Mean, spread, fourth moment, and mean slopes in mu and log_var where z > mu; then three correlations, all 0."""
+    """Mean, spread, fourth moment, and mean slopes in mu and log_var where z > mu; then, all 0, those of KIN."""
     sigma = torch.exp(log_var / 2)
     slopes = torch.full_like(mu, 0.5), sigma / math.sqrt(8 * math.pi)
-    return torch.cat([torch.stack([mu, sigma, torch.full_like(mu, 3.0), *slopes]).flatten(), torch.zeros(3)])
+    return torch.cat([torch.stack([mu, sigma, torch.full_like(mu, 3.0), *slopes]).flatten(), torch.zeros(len(KIN))])
 
 
 def _drawn_moments(answer: Callable, mu: Tensor, log_var: Tensor) -> Tensor:
     """The same of many draws."""
-    rows = [t.repeat(N_DRAWS, 1).requires_grad_() for t in (mu, log_var)]
-    z = answer(*rows)
+    rows = [t.repeat(ROWS, COLUMNS).requires_grad_() for t in (mu, log_var)]
+    z, again = answer(*rows), answer(*rows)
     if not isinstance(z, Tensor):
         return z
     if z.shape != rows[0].shape:
         came = f"Its result has shape {tuple(z.shape)}, and z has the shape of mu, here {tuple(rows[0].shape)}."
         raise Finding("shape", came, "Each latent of each picture has its own draw.")
     if not z.requires_grad:
+        if _each(z, mu).mean(0).abs().max() < 0.06:
+            raise Finding("known", *NEITHER)
         raise Finding("gradient", CUT, "Draw the noise first, and then build z from it; `sample()` cuts the graph.")
     above = (z > rows[0]).float().detach()
     slopes = torch.autograd.grad((z * above).sum() + sum(0 * row.sum() for row in rows), rows)
-    z, *slopes = (t.detach().view(N_DRAWS, *mu.shape) for t in (z, *slopes))
+    repeated = torch.equal(z, again)
+    z, *slopes = (_each(t.detach(), mu) for t in (z, *slopes))
     centred = z - z.mean(0)
     sigma = centred.square().mean(0).sqrt()
     scaled = centred / sigma.clamp_min(1e-6)
     shifted = scaled.roll(1, 2), scaled.roll(1, 0), scaled.roll(1, 1)  # latents, draws, pictures
-    kin = torch.stack([(scaled * other).mean() for other in shifted])
+    kin = [(scaled * other).mean() for other in shifted]
+    noise = scaled.view(ROWS, COLUMNS, *mu.shape).transpose(1, 2).reshape(len(rows[0]), -1)
+    together = noise @ noise.T / noise.shape[1]
+    size = together.diag()
+    kin += [
+        (together - size.diag()).abs().max(),
+        (1 - size).abs().max(),
+        1 - len(noise) * noise.mean(0).square().mean(),
+    ]
+    kin[3:] = [number if abs(number) > 0.5 else torch.zeros(()) for number in kin[3:]]
     moments = z.mean(0), sigma, (scaled**4).mean(0), *(slope.mean(0) for slope in slopes)
-    return torch.cat([torch.stack(moments).flatten(), kin])
+    return torch.cat([torch.stack(moments).flatten(), torch.stack([*kin, torch.tensor(float(repeated))])])
+
+
+def _each(t: Tensor, mu: Tensor) -> Tensor:
+    """The draws one by one, each of the shape of mu."""
+    return t.view(ROWS, len(mu), COLUMNS, -1).transpose(1, 2).reshape(-1, *mu.shape)
 
 
 MOMENTS = "mean", "standard deviation", "fourth moment, in units of sigma,", "slope in mu", "slope in log_var"
+CORRELATED = "The noise of {} is correlated, by {:.2f}, and it should be independent."
+KIN = (
+    CORRELATED.replace("{}", "the latents of a picture", 1),
+    CORRELATED.replace("{}", "one draw and the next", 1),
+    CORRELATED.replace("{}", "different pictures", 1),
+    CORRELATED.replace("{}", "two rows", 1),
+    "A row has more or less noise than the others.",
+    "The noise of the rows of a batch is not independent: its mean over them is too near 0, or too far away.",
+    "Two calls with the same arguments give the same draws: the noise is fixed.",
+)
 
 
 def _of_moment(i: int, value: float, wanted: float) -> str:
     """Which moment of 20,000 draws is wrong; the probes have 2 pictures and 3 latents."""
     if i >= 30:
-        kin = ("the latents of a picture", "one draw and the next", "different pictures")[i - 30]
-        return f"The noise of {kin} is correlated, by {value:.2f}, and it should be independent."
+        return KIN[i - 30].format(value)
     kind = i // 6
     where = ", where z > mu," if kind > 2 else ""
     return f"In 20,000 draws the {MOMENTS[kind]} of one latent{where} is {value:.3g}, and {wanted:.3g} is expected."
@@ -357,6 +383,10 @@ def _drawing(noise: Callable[[Tensor], Tensor], stretch: Callable[[Tensor], Tens
     return lambda mu, log_var: mu + by(log_var) * noise(mu)
 
 
+NEITHER = (
+    "It uses neither mu nor log_var: it is the noise alone.",
+    "Stretch the noise by sigma, and then shift it by mu.",
+)
 CUT = "No gradient reaches mu or log_var: the result is cut from the graph."
 FROM_NORMAL = "epsilon comes from N(0, I), with one number for each latent of each picture."
 RSAMPLE = Exercise(
@@ -442,9 +472,10 @@ RSAMPLE = Exercise(
             CUT,
             "Draw the noise first, and then build z from it; `sample()` cuts the graph.",
         ),
+        Wrong(lambda mu, log_var: torch.randn_like(mu), *NEITHER),
         Wrong(
             lambda mu, log_var: torch.normal(mu, torch.exp(0.5 * log_var)),
-            "The draws are right, but `torch.normal` gives every argument the gradient 0.",
+            "The draws are right, but the gradient in mu and log_var is 0, as `torch.normal` and `.detach()` make it.",
             "Draw epsilon first; z = mu + sigma * epsilon then is a smooth function of mu and sigma.",
         ),
         Wrong(

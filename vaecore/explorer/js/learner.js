@@ -62,21 +62,21 @@ export function layerForward({ layers, weights }, number, a, out) {
 }
 
 /**
- * From the loss's slopes in a layer's outputs, `dOut`: adds its slopes in weights and biases to the gradient, and
- * writes those in its inputs to `dA`, unless that is null. With `relu`, an input of 0 has slope 0.
- * @param {Learner} learner @param {number} number @param {Float64Array} a @param {Float64Array} dOut
- * @param {Float64Array | null} dA @param {boolean} relu
+ * From the loss's slopes in a layer's outputs, `dOutputs`: adds its slopes in weights and biases to the gradient, and
+ * writes those in its inputs to `dInputs`, unless that is null. With `relu`, an input of 0 has slope 0.
+ * @param {Learner} learner @param {number} number @param {Float64Array} a @param {Float64Array} dOutputs
+ * @param {Float64Array | null} dInputs @param {boolean} relu
  */
-export function layerBackward({ layers, weights, gradient }, number, a, dOut, dA, relu) {
+export function layerBackward({ layers, weights, gradient }, number, a, dOutputs, dInputs, relu) {
   const { weight, bias, nIn, nOut } = layers[number];
-  for (let j = 0; j < nOut; j++) gradient[bias + j] += dOut[j];
+  for (let j = 0; j < nOut; j++) gradient[bias + j] += dOutputs[j];
   for (let i = 0; i < nIn; i++) {
     const value = a[i], row = weight + i * nOut;
-    if (value !== 0) for (let j = 0; j < nOut; j++) gradient[row + j] += value * dOut[j];
-    if (dA === null) continue;
+    if (value !== 0) for (let j = 0; j < nOut; j++) gradient[row + j] += value * dOutputs[j];
+    if (dInputs === null) continue;
     let sum = 0;
-    if (!relu || value > 0) for (let j = 0; j < nOut; j++) sum += weights[row + j] * dOut[j];
-    dA[i] = sum;
+    if (!relu || value > 0) for (let j = 0; j < nOut; j++) sum += weights[row + j] * dOutputs[j];
+    dInputs[i] = sum;
   }
 }
 
@@ -118,7 +118,7 @@ export function lossGradient(learner, { pictures, noise }, { beta, mistake }) {
   const { dX, dZ, width, gradient } = learner, n = pictures.length;
   const ofKl = (mistake === "no KL" ? 0 : mistake === "KL added" ? -1 : 1) * beta / n;
   const ofLogP = (mistake === "mean" ? 1 / dX : 1) / n;
-  const z = new Float64Array(dZ), dZs = new Float64Array(dZ), dOut = new Float64Array(2 * dZ);
+  const z = new Float64Array(dZ), dZs = new Float64Array(dZ), dOutputs = new Float64Array(2 * dZ);
   const dLogits = new Float64Array(dX), dHidden = new Float64Array(width);
   const isLogVar = mistake !== "exp(log_var)"; // else exp(log sigma^2) is taken for sigma
   let logP = 0, kl = 0;
@@ -140,10 +140,10 @@ export function lossGradient(learner, { pictures, noise }, { beta, mistake }) {
     for (let k = 0; k < dZ; k++) { // z = mu + sigma epsilon; KL = (mu^2 + sigma^2 - 1 - log sigma^2) / 2
       const mu = q.out[k], logVar = q.out[dZ + k], variance = Math.exp(logVar);
       kl += 0.5 * (mu * mu + variance - 1 - logVar);
-      dOut[k] = dZs[k] + ofKl * mu;
-      dOut[dZ + k] = dZs[k] * (z[k] - mu) * (isLogVar ? 0.5 : 1) + ofKl * 0.5 * (variance - 1);
+      dOutputs[k] = dZs[k] + ofKl * mu;
+      dOutputs[dZ + k] = dZs[k] * (z[k] - mu) * (isLogVar ? 0.5 : 1) + ofKl * 0.5 * (variance - 1);
     }
-    layerBackward(learner, 1, q.hidden, dOut, dHidden, true);
+    layerBackward(learner, 1, q.hidden, dOutputs, dHidden, true);
     layerBackward(learner, 0, x, dHidden, null, true);
   }
   return { logP: logP / n, kl: kl / n };

@@ -100,10 +100,18 @@ def is_true(exercise, answer, verdict, right) -> bool:
         name = verdict.sentence.split()[-1].rstrip(".")
         changed = [base._changed(a) if n == name else a for n, a in zip(exercise.arguments, probe, strict=True)]
         return torch.allclose(answer(*changed), mine[1].values[0], equal_nan=True)
+    if verdict.kind == "end":
+        far = [[base.distance(*rows, exercise.tolerance) > 1 for rows in zip(*pair, strict=True)] for pair in values]
+        place = -1 if "last" in verdict.sentence else 0
+        return all(sum(wrong) == 1 and wrong[place] for wrong in far if len(wrong) > 1)
     if verdict.kind == "random":
         return not all(torch.equal(answer(*p), answer(*p)) for p in exercise.probes(FRESH))
     a, b = ratios(mine, right)
     number = [float(n) for n in re.findall(r"[\d.]+(?:e[+-]?\d+)?", verdict.sentence.split("too")[0].rstrip("."))]
+    if verdict.kind == "near":
+        return torch.allclose(a, b, rtol=2e-2, atol=1e-2)
+    if verdict.kind == "zero":
+        return torch.allclose(a, torch.zeros_like(a), atol=1e-3)
     if verdict.kind == "sign":
         return torch.allclose(a, -b, rtol=1e-3, atol=1e-3)
     if verdict.kind == "factor":
@@ -158,11 +166,15 @@ def in_place_only_of_data(mu, log_var):
 
 
 def raises(mu, log_var):
-    raise ValueError("first line\nno such thing")
+    raise ValueError("no such thing\nsecond line")
 
 
 def on_another_device(mu, log_var):
     return torch.zeros(len(mu), device="cpu") + kl(mu, log_var)
+
+
+def leaves_the_last_row_out(mu, log_var):
+    return torch.cat([kl(mu, log_var)[:-1], torch.zeros(1)])
 
 
 def noisy(mu, log_var):
@@ -172,14 +184,22 @@ def noisy(mu, log_var):
 @pytest.mark.parametrize(
     "answer, kind, said",
     [
-        (raises, "error", "ValueError: no such thing"),
+        (raises, "error", "(ValueError: no such thing)"),
+        (lambda mu, log_var: F.one_hot(10, mu), "error", "inside it is called wrongly (TypeError: one_hot"),
+        (lambda mu, log_var: torch.cat(mu, log_var), "error", "calls `cat` wrongly"),
+        (lambda mu, log_var: torch.distributions.Bernoulli(probs=5 * mu), "error", "as probabilities"),
+        (lambda mu, log_var: log_variance, "error", "(NameError: name 'log_variance' is not defined)"),
+        (lambda mu, log_var: 0 * kl(mu, log_var), "zero", "numbers are about 0."),
+        (lambda mu, log_var: (kl(mu, log_var) * 100).round() / 100, "near", "come near, and are wrong by up to 0.004"),
+        (lambda mu, log_var: 1.0005 * kl(mu, log_var), "near", "come near"),
+        (leaves_the_last_row_out, "end", "only the last entry is wrong"),
         (lambda mu: mu, "error", "cannot be called as the exercise says"),
         (lambda mu, log_var: 1 / 0, "error", "ZeroDivisionError: division by zero"),
         (lambda mu, log_var: torch.distributions.Normal(mu, log_var), "error", "a scale that is not above 0"),
         (lambda mu, log_var: mu.numpy(), "error", "leaves torch for numpy"),
         (lambda mu, log_var: mu if mu > 0 else log_var, "error", "a yes-or-no question"),
         (lambda mu, log_var: None, "type", "returns None"),
-        (lambda mu, log_var: kl(mu, log_var).detach().numpy(), "type", "a ndarray, and a tensor is expected"),
+        (lambda mu, log_var: kl(mu, log_var).detach().numpy(), "type", "an ndarray, and a tensor is expected"),
         (lambda mu, log_var: kl(mu, log_var).tolist(), "type", "a list"),
         (lambda mu, log_var: (kl(mu, log_var), 0), "type", "a tuple"),
         (
@@ -193,7 +213,7 @@ def noisy(mu, log_var):
         (lambda mu, log_var: kl(mu, log_var) + 2, "offset", "2 too high"),
         (lambda mu, log_var: kl(mu, 0.7 * log_var), "value", "With mu = [[1, 0.5]], log_var = [[0.5, -1]] it gives ["),
         (lambda mu, log_var: kl(mu, log_var) * kl(mu, log_var).sum(), "mixed", "with the other rows"),
-        (lambda mu, log_var: 1.1 * log_var.sum(-1), "unused", "no use of mu"),
+        (lambda mu, log_var: 1.1 * log_var.sum(-1), "unused", "does not change with mu"),
         (lambda mu, log_var: kl(mu, log_var.detach()), "gradient", "no gradient reaches log_var"),
         (in_place, "in place", "changes its argument mu in place"),
         (in_place_only_of_data, "in place", "changes its argument mu in place"),
@@ -217,7 +237,8 @@ def test_a_result_on_the_wrong_device_is_said(monkeypatch):
 def test_check_knows_the_exercise_by_its_name_and_says_what_it_knows():
     assert check(kl) and check(lambda mu, log_var: kl(mu, log_var), "kl")
     unknown = check(lambda mu: mu)
-    assert not unknown and all(name in unknown.sentence for name in EXERCISES)
+    assert not unknown and unknown.sentence == "The function has no name of its own."
+    assert check(in_place).sentence == "No exercise is called 'in_place'." and "`kl`" not in check(in_place).hint
     assert "`kl`" in check(kl, "KL_").hint or "`kl`" in check(kl, "kll").hint
     assert check(3.0).kind == "type" and check(torch.ones(3)).kind == "type"
 

@@ -4,7 +4,7 @@ import difflib
 from typing import Any
 
 from . import chapters_1_to_4, chapters_5_to_7, chapters_8_to_11
-from .base import Exercise, Verdict, examine
+from .base import Exercise, Verdict, a_type, examine
 from .whole_vae import BUILD_VAE
 
 EXERCISES: dict[str, Exercise] = {
@@ -19,14 +19,15 @@ def check(answer: Any, name: str | None = None) -> Verdict:
     The verdict is true if it is right. If not, it says in one sentence what the mistake is, with a hint.
     """
     if not callable(answer):
-        return Verdict("type", f"check is given a {type(answer).__name__}.", "Give it the function: `check(kl)`.")
+        return Verdict("type", f"check is given {a_type(answer)}.", "Give it the function: `check(kl)`.")
     name = name or str(getattr(answer, "__name__", ""))
     if name not in EXERCISES:
         near = difflib.get_close_matches(name, EXERCISES, n=1)
         hint = (
-            f'Is it `{near[0]}`? `check(f, "{near[0]}")` tries f under that name.'
+            f'Is it `{near[0]}`? `check(f, "{near[0]}")` tries f'
             if near
-            else 'Or name it: `check(f, "kl")`.'
+            else 'Say which it is: `check(f, "...")` tries f'
         )
-        return Verdict("unknown", f"No exercise is called {name!r}; there are {', '.join(EXERCISES)}.", hint)
+        said = f"No exercise is called {name!r}." if name.isidentifier() else "The function has no name of its own."
+        return Verdict("unknown", said, f"{hint} under the name of the exercise's starter.")
     return examine(EXERCISES[name], answer)

@@ -2,10 +2,13 @@
 
 import inspect
 import math
+import re
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -54,7 +57,8 @@ class Exercise:
 
     `probes(seed)` lists arguments, the first of them small enough to be shown; `oracle` takes them by the reader's
     names, and says what comes out by another way than the reader's. Where one plain call is not enough, `run` calls
-    the answer and measures what it does. `gradients` names the arguments in which the result must have a slope.
+    the answer and measures what it does. `gradients` names the arguments in which the result must have a slope: a
+    tensor, one of log-probabilities (`normalised`: only slopes along which they stay so count), or a net in its bias.
     """
 
     chapter: int
@@ -64,6 +68,7 @@ class Exercise:
     oracle: Callable
     wrong: tuple[Wrong, ...]
     gradients: tuple[str, ...] = ()
+    normalised: tuple[str, ...] = ()
     run: Callable | None = None
     tolerance: tuple[float, float] = (1e-4, 1e-4)  #: relative, absolute
     shape: str = ""  #: of the result, in words
@@ -90,6 +95,12 @@ def _copy(argument: Any) -> Any:
     return argument.clone() if isinstance(argument, Tensor) else argument
 
 
+def a_type(value: Any) -> str:
+    """The name of a value's type, with its article."""
+    name = type(value).__name__
+    return f"{'an' if name[0] in 'aeiouAEIOU' or name == 'ndarray' else 'a'} {name}"
+
+
 def _as_tensors(value: Any, like: Any) -> list[Tensor]:
     """The result as tensors; raises Finding where it has another type than `like`, what the oracle gives."""
     wanted = "a pair of tensors" if isinstance(like, tuple) else "a tensor"
@@ -98,7 +109,7 @@ def _as_tensors(value: Any, like: Any) -> list[Tensor]:
     parts, n = (value, len(like)) if isinstance(like, tuple) else ([value], 1)
     is_list = isinstance(parts, tuple | list) and len(parts) == n
     if not is_list or not all(isinstance(part, Tensor) for part in parts):
-        came = f"It returns a {type(value).__name__}, and {wanted} is expected."
+        came = f"It returns {a_type(value)}, and {wanted} is expected."
         raise Finding("type", came, "Look at the last line: what does it return?")
     return list(parts)
 
@@ -106,10 +117,15 @@ def _as_tensors(value: Any, like: Any) -> list[Tensor]:
 def ask(exercise: Exercise, answer: Callable, probe: tuple, like: Any) -> Outcome:
     """Run the answer on copies of a probe: results, slopes, and which arguments it has changed."""
     named = dict(zip(exercise.arguments, probe, strict=True))
-    leaves = {name: named[name].clone().requires_grad_() for name in exercise.gradients}
-    handed = [  # no leaf itself, so that changes in place are seen
-        leaves[name].clone() if name in leaves else _copy(argument) for name, argument in named.items()
-    ]
+    leaves = {name: getattr(named[name], "bias", named[name]).clone().requires_grad_() for name in exercise.gradients}
+    handed = [_copy(argument) for argument in named.values()]
+    for i, (name, argument) in enumerate(named.items()):  # no leaf itself, so that changes in place are seen
+        if name in exercise.normalised:
+            slope = leaves[name].log_softmax(-1)
+            handed[i] = argument + (slope - slope.detach())
+        elif name in leaves:
+            leaf = leaves[name]
+            handed[i] = leaf.clone() if isinstance(argument, Tensor) else argument.with_bias(leaf)
     with seeded(0):
         values = _as_tensors(exercise.call(answer, handed), like)
     changed = [
@@ -124,10 +140,14 @@ def ask(exercise: Exercise, answer: Callable, probe: tuple, like: Any) -> Outcom
     return Outcome([value.detach() for value in values], dict(zip(leaves, slopes, strict=True)), changed)
 
 
+def _largest(a: Any) -> float:
+    return a.abs().nan_to_num(math.inf).max().item()
+
+
 def distance(a: Tensor | None, b: Tensor | None, tolerance: tuple[float, float]) -> float:
-    """The largest difference of two tensors, in tolerances of b; 0 where both are missing, or infinite alike."""
+    """The largest difference of two tensors, in tolerances of b; a missing slope is 0."""
     if a is None or b is None:
-        return 0.0 if a is b or not (b if a is None else a).any() else math.inf  # type: ignore[union-attr]
+        return 0.0 if a is b else _largest(b if a is None else a) / tolerance[1]
     if a.shape != b.shape or a.dtype != b.dtype:
         return math.inf
     a, b = a.double(), b.double()
@@ -205,7 +225,7 @@ def examine(exercise: Exercise, answer: Callable, seed: int = 0) -> Verdict:
 MINUS = "In this book higher is better, and a minus stands in the loss alone."
 ON_DEVICE = "Make new tensors on the device of the arguments, as `torch.zeros_like(x)` or `device=x.device`."
 SEE_SHAPES = "Call it by hand on two small tensors, and print the shapes inside."
-FITS = "`keepdim=True` keeps an axis of size 1, and `[:, None]` makes one: print the shapes inside."
+FITS = "Print the shapes inside: is a size hard-coded, or an axis of size 1 missing (`keepdim=True`, `[:, None]`)?"
 ERRORS = (  # what is in an error's text: its kind, what it means, and a hint
     ("must match", "error", "Two of its tensors do not fit together ({said}).", FITS),
     ("same number of dimensions", "error", "Two tensors that it joins do not fit together ({said}).", FITS),
@@ -241,6 +261,30 @@ ERRORS = (  # what is in an error's text: its kind, what it means, and a hint
         "`.detach()`, `.item()`, `.data` and `no_grad` all cut it.",
     ),
     (
+        "Interval(lower_bound=0.0, upper_bound=1.0)",
+        "error",
+        "It hands a distribution numbers outside [0, 1] as probabilities.",
+        "Logits go in by their name: `Bernoulli(logits=logits)`.",
+    ),
+    (
+        "cat()",
+        "error",
+        "It calls `cat` wrongly ({said}).",
+        "`torch.cat` takes a list of tensors, and then the axis: `torch.cat([a, b], -1)`.",
+    ),
+    (
+        "takes one argument",
+        "error",
+        "It hands a net more than one thing, or none ({said}).",
+        "Join the two first, with `torch.cat`.",
+    ),
+    (
+        "takes torch.float32",
+        "error",
+        "It hands a net numbers of another dtype ({said}).",
+        "Give new tensors the dtype of x.",
+    ),
+    (
         "should be between 0 and 1",
         "error",
         "It hands a cross-entropy numbers outside [0, 1].",
@@ -264,14 +308,21 @@ ERRORS = (  # what is in an error's text: its kind, what it means, and a hint
 def of_error(error: Exception) -> Finding:
     """What an answer's own error means."""
     whole = str(error).strip()
-    text = (whole.splitlines() or ["no message"])[-1].strip().rstrip(".")
+    text = re.split(r"\n|, but expected one of", whole or "no message")[0].strip().rstrip(".:")
     said = f"{type(error).__name__}: {text if len(text) <= 160 else text[:157] + '...'}"
     for part, kind, sentence, hint in ERRORS:
         if part in whole:
             return Finding(kind, sentence.replace("{said}", said), hint)
     if "device" in text and ("cuda" in text or "meta" in text):
         return Finding("device", f"It mixes devices ({said}).", ON_DEVICE)
+    if isinstance(error, NameError):
+        hint = "Is it misspelt, not imported, or made in a cell that has not run?"
+        return Finding("error", f"It uses a name that has no value ({said}).", hint)
     if isinstance(error, TypeError) and "argument" in text and "()" in text:
+        frames = traceback.extract_tb(error.__traceback__)
+        if Path(frames[-1].filename).parent != Path(__file__).parent:  # beyond the call of the answer itself
+            hint = "Which of its calls is it, and which arguments does that take?"
+            return Finding("error", f"Something inside it is called wrongly ({said}).", hint)
         sentence = f"It cannot be called as the exercise says ({said})."
         return Finding("error", sentence, "Keep the starter's arguments, in their order.")
     return Finding("error", f"It stops with an error ({said}).", SEE_SHAPES)
@@ -305,7 +356,10 @@ def _in_general(exercise, answer, probes, likes, outcomes: list[Outcome], right:
         if value.shape != wanted.shape:
             shape = f", {exercise.shape}," if exercise.shape else ""
             said = f"Its result has shape {tuple(value.shape)}, and {tuple(wanted.shape)}{shape} is expected."
-            yield Finding("shape", said, "Which axis should be added up, and which one stay? Print the shapes inside.")
+            more = value.ndim - wanted.ndim
+            size = "line makes that size, and along which axis"
+            hint = "axis should have stayed" if more < 0 else "axis is one too many" if more else size
+            yield Finding("shape", said, f"Which {hint}? Print the shapes inside.")
         if value.dtype != wanted.dtype:
             said = f"Its result has dtype {value.dtype}, and {wanted.dtype} is expected."
             yield Finding("dtype", said, "Give new tensors the dtype of the arguments.")
@@ -326,11 +380,15 @@ def _in_general(exercise, answer, probes, likes, outcomes: list[Outcome], right:
     if any(distance(x, y, tolerance) > 1 for x, y in _pairs(outcomes, right)):
         if exercise.run is None:
             yield from relations(outcomes, right, tolerance)
+            yield from _of_ends(outcomes, right, tolerance)
             yield from _of_rows(exercise, answer, probes[1], likes[1])
             yield from _of_use(exercise, answer, probes[1], likes[1])
         yield _of_value(exercise, probes, outcomes, right)
-    yield from _of_slopes(exercise, outcomes, right)
+    yield from _of_slopes(exercise, probes[0], outcomes, right)
     yield from _of_device(exercise, answer, probes[0], likes[0])
+
+
+NEAR = (0.005, 0.002)  # a difference, relative and absolute, in which no term of a formula is wrong
 
 
 def relations(outcomes: list[Outcome], right: list[Outcome], tolerance: tuple[float, float]) -> Iterator[Finding]:
@@ -338,6 +396,11 @@ def relations(outcomes: list[Outcome], right: list[Outcome], tolerance: tuple[fl
     if not outcomes[0].values[0].is_floating_point():
         return
     a, b = (torch.cat([t.double().flatten() for t in ts]) for ts in zip(*_pairs(outcomes, right), strict=True))
+    if distance(a, b, NEAR) <= 1:
+        said = f"Its numbers come near, and are wrong by up to {(a - b).abs().max():.1g}."
+        yield Finding("near", said, "Is a small number added somewhere, or something rounded or clamped?")
+    if distance(a, torch.zeros_like(a), tolerance) <= 1:
+        yield Finding("zero", "All its numbers are about 0.", "Which line throws the arguments away?")
     if len(a) < 3 or not (a.isfinite().all() and b.isfinite().all()):
         return
 
@@ -348,8 +411,7 @@ def relations(outcomes: list[Outcome], right: list[Outcome], tolerance: tuple[fl
         yield Finding("sign", "All its numbers have the wrong sign.", MINUS)
     factor = ((a * b).sum() / b.square().sum().clamp_min(1e-30)).item()
     if same(factor * b):
-        constant = "Which constant has been left out, or written once too often?"
-        hint = constant if a.any() else "Which line throws the arguments away?"
+        hint = "Which constant has been left out, or written once too often?"
         yield Finding("factor", f"All its numbers are {factor:.3g} times what they should be.", hint)
     offset = (a - b).median().item()
     if same(b + offset) and (b.std() > 1e-3):
@@ -358,7 +420,7 @@ def relations(outcomes: list[Outcome], right: list[Outcome], tolerance: tuple[fl
     if (b > 0).all() and same(b.log()):
         yield Finding("log", "It returns the logarithm of what is asked for.", "The last step is an exp.")
     if same(b.exp()):
-        yield Finding("exp", "It returns the exp of what is asked for.", "The result is a log-probability, in nats.")
+        yield Finding("exp", "It returns the exp of what is asked for.", "It is asked for in nats: leave the exp out.")
 
 
 def _try(exercise: Exercise, answer: Callable, probe: tuple) -> Tensor | None:
@@ -369,6 +431,16 @@ def _try(exercise: Exercise, answer: Callable, probe: tuple) -> Tensor | None:
         return _as_tensors(value, exercise.oracle(*map(_copy, probe)))[0].detach()
     except Exception:
         return None
+
+
+def _of_ends(outcomes: list[Outcome], right: list[Outcome], tolerance: tuple[float, float]) -> Iterator[Finding]:
+    """Whether the last row of every batch alone is wrong, or the first."""
+    batches = [pair for pair in _pairs(outcomes, right) if pair[1].ndim and len(pair[1]) > 1]
+    wrong = [[distance(*rows, tolerance) > 1 for rows in zip(*pair, strict=True)] for pair in batches]
+    for name, end in (("last", -1), ("first", 0)):
+        if max(map(len, wrong), default=0) > 2 and all(sum(each) == 1 and each[end] for each in wrong):
+            hint = "Is it left out: where does a loop begin, and where does it end?"
+            yield Finding("end", f"Along axis 0 of its result, only the {name} entry is wrong.", hint)
 
 
 def _of_rows(exercise: Exercise, answer: Callable, probe: tuple, like: Any) -> Iterator[Finding]:
@@ -400,7 +472,8 @@ def _of_use(exercise: Exercise, answer: Callable, probe: tuple, like: Any) -> It
             continue
         mine, theirs = (distance(a, b, exercise.tolerance) for a, b in zip(after, before, strict=True))
         if mine <= 1e-3 and theirs > 1:
-            yield Finding("unused", f"It makes no use of {name}.", "Which term of the formula has it in it?")
+            hint = "Which term of the formula has it in it?"
+            yield Finding("unused", f"Its result does not change with {name}.", hint)
 
 
 def _changed(argument: Any) -> Any:
@@ -417,26 +490,32 @@ def _changed(argument: Any) -> Any:
 
 
 def _of_value(exercise: Exercise, probes, outcomes: list[Outcome], right: list[Outcome]) -> Finding:
-    """The first probe on which the result is wrong, with the numbers."""
+    """The first probe on which the result is seen to be wrong, with the numbers."""
+    found: list[tuple] = []
     for probe, mine, best in zip(probes, outcomes, right, strict=True):
-        for value, wanted in zip(mine.values, best.values, strict=True):
-            if distance(value, wanted, exercise.tolerance) <= 1:
-                continue
+        wrong = [pair for pair in zip(mine.values, best.values, strict=True) if distance(*pair, exercise.tolerance) > 1]
+        for value, wanted in wrong[:1]:
             if exercise.words:
                 a, b = value.double().flatten(), wanted.double().flatten()
-                wrong = (a - b).abs() > exercise.tolerance[0] * b.abs() + exercise.tolerance[1]
-                i = int((wrong | a.isnan()).nonzero()[0])
+                off = (a - b).abs() > exercise.tolerance[0] * b.abs() + exercise.tolerance[1]
+                i = int((off | a.isnan()).nonzero()[0])
                 return Finding("value", exercise.words(i, a[i].item(), b[i].item()), "Try it by hand with few numbers.")
-            named = zip(exercise.arguments, probe, strict=True)
-            shown = [f"{name} = {said}" for name, argument in named if (said := in_words(argument, 10))]
-            on = f"With {', '.join(shown)}" if shown else "On a probe"
+            near = distance(value, wanted, NEAR) <= 5
             came, due = in_words(value, 6), in_words(wanted, 6)
             if not came:
                 i = int((value.double() - wanted.double()).abs().nan_to_num(math.inf).argmax())
                 came, due = (f"{in_words(t.flatten()[i].item())} at place {i}" for t in (value, wanted))
-            said = f"{on} it gives {came}, and {due} is expected."
-            return Finding("value", said, "Work that one out by hand, term by term.")
-    raise AssertionError("no value is wrong")
+            found.append((came != due, near, probe, came, due))
+    _, _, probe, came, due = max(found, key=lambda one: one[0])  # the first of them
+    shown = {name: said for name, one in zip(exercise.arguments, probe, strict=True) if (said := in_words(one, 10))}
+    all_shown = len(shown) == len(probe)
+    on = f"With {', '.join(f'{name} = {said}' for name, said in shown.items())}" if all_shown else "On a probe"
+    hint = "Work that one out by hand, term by term." if all_shown else "Try a small example of your own, and compare."
+    if len(found) == 1 < len(probes) - 1:
+        hint = "With the other probes it is right: is something clamped, rounded or left out where numbers are large?"
+    if all(near for _, near, *_ in found):
+        hint = "That is near: is a small number added somewhere, or something rounded or clamped?"
+    return Finding("value", f"{on} it gives {came}, and {due} is expected.", hint)
 
 
 def in_words(value: Any, most: int = 4) -> str:
@@ -450,21 +529,28 @@ def in_words(value: Any, most: int = 4) -> str:
     return f"[{', '.join(in_words(item, most) for item in value)}]" if isinstance(value, list) else ""
 
 
-def _of_slopes(exercise: Exercise, outcomes: list[Outcome], right: list[Outcome]) -> Iterator[Finding]:
+def _of_slopes(exercise: Exercise, probe: tuple, outcomes: list[Outcome], right: list[Outcome]) -> Iterator[Finding]:
     cut = "`.detach()`, `.item()`, `.data`, `no_grad` and a plain `sample()` all cut the graph."
-    if exercise.gradients and not any(s is not None and s.any() for one in outcomes for s in one.slopes.values()):
+
+    def missing(name: str) -> bool:
+        return all(distance(one.slopes[name], None, exercise.tolerance) <= 1 for one in outcomes)
+
+    if exercise.gradients and all(map(missing, exercise.gradients)):
         said = "Its numbers are right, but the result is detached: nothing could be trained with it."
         yield Finding("gradient", said, cut)
-    for name in exercise.gradients:
-        pairs = [(a.slopes.get(name), b.slopes[name]) for a, b in zip(outcomes, right, strict=True)]
+    for name in sorted(exercise.gradients, key=missing, reverse=True):
+        pairs = [(a.slopes[name], b.slopes[name]) for a, b in zip(outcomes, right, strict=True)]
         if all(distance(a, b, exercise.tolerance) <= 1 for a, b in pairs):
             continue
-        said, hint = f"the gradient in {name} is not.", "A part of the formula is cut from the graph."
+        argument = probe[exercise.arguments.index(name)]
+        where = name if isinstance(argument, Tensor) else f"the weights of {name}"
+        said = f"the gradient in {where} is not."
+        hint = "Is a part of the formula cut from the graph, clamped or rounded, or a small number added to it?"
         if any(a is not None and a.isnan().any() for a, _ in pairs):
-            said = f"the gradient in {name} is nan."
+            said = f"the gradient in {where} is nan."
             hint = "`torch.where` hides a nan from the result, and not from the gradient."
-        if all(a is None or not a.any() for a, _ in pairs):
-            said, hint = f"no gradient reaches {name}.", cut
+        if missing(name):
+            said, hint = f"no gradient reaches {where}.", cut
         yield Finding("gradient", f"Its numbers are right, but {said}", hint)
 
 

@@ -11,7 +11,7 @@ from torch.distributions import Bernoulli, Normal
 
 from .. import data
 from ..seeds import seeded
-from .base import Exercise, Finding, Wrong, distance
+from .base import Exercise, Finding, Wrong, a_type, distance
 from .shared import bound, elbo_by_distributions, kl_terms, wrong_draws, wrong_scores, wrong_terms
 
 D = 784
@@ -100,7 +100,7 @@ def _call(model: Any, name: str, *arguments: Any, shapes: tuple[tuple, ...]) -> 
 def _named(value: Any) -> str:
     if isinstance(value, tuple | list):
         return f"{len(value)} things"
-    return "None" if value is None else f"a {type(value).__name__}"
+    return "None" if value is None else a_type(value)
 
 
 def _shaken(model: Any, x: Tensor) -> Any:

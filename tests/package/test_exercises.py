@@ -1,6 +1,7 @@
 """`check` says right of what is right, and of everything else what is wrong with it."""
 
 import functools
+import inspect
 import json
 import os
 import re
@@ -225,6 +226,57 @@ def test_what_can_be_wrong_with_any_function_is_said(answer, kind, said):
     assert not verdict and verdict.kind == kind and said in verdict.sentence
     first, hint = repr(verdict).split("\n")
     assert first == f"Not yet. {verdict.sentence}" and hint == f"Hint: {verdict.hint}" and verdict.hint
+
+
+SOURCES = [  # of right answers: exercise, way, what is replaced in it, and by what
+    ("gap", 1, "(q * (log_q - log_posterior)).sum(1) * step", "torch.trapezoid(q * (log_q - log_posterior), dx=step)"),
+    ("gap", 1, "q = log_q.exp()", "q = log_q.softmax(1) / step"),
+    ("cvae_bound", 1, "    mu,", "    x = x.detach()\n    mu,"),
+    ("cvae_bound", 1, "    mu,", "    x = (x > 0.5).float()\n    mu,"),
+    ("labelled_bound", 1, "    mu,", "    x = x.data\n    mu,"),
+    ("regressor_log_likelihood", 1, "net(y)", "net(y.detach())"),
+    ("unlabelled_bound", 3, "zeros =", "log_q_y = log_q_y.log_softmax(-1)\n    zeros ="),
+    ("unlabelled_bound", 3, "entropy = ", "entropy = td.Categorical(logits=log_q_y).entropy()  # "),
+    ("unlabelled_bound", 2, "q = torch.exp(log_q_y)", "q = log_q_y.softmax(-1)"),
+]
+PASSED = [  # the same of wrong answers that once passed
+    ("kl", 1, "    return", "    log_var = log_var.clamp(-10, 10)\n    return"),
+    ("kl", 1, "    return", "    mu = mu.clamp(-5, 5)\n    return"),
+    ("cvae_bound", 1, "    mu,", "    y = F.one_hot(y.argmax(-1), y.shape[1]).float()\n    mu,"),
+    ("cvae_bound", 1, "    mu,", "    y = y.double()\n    mu,"),
+    ("cvae_bound", 1, "    z =", "    log_var = log_var.clamp(-5, 5)\n    z ="),
+    ("cvae_bound", 1, "* epsilon", "* epsilon.clamp(-2, 2)"),
+    ("cvae_bound", 1, "    bce", "    logits = logits.clamp(-5, 5)\n    bce"),
+    ("cvae_bound", 1, "- kl.sum(-1)", "- kl.clamp(min=0.1).sum(-1)"),
+    ("labelled_bound", 1, "10).float()", "10).double()"),
+    ("unlabelled_bound", 1, "y, epsilon)", "y, epsilon.roll(k, -1))"),
+    ("unlabelled_bound", 1, "y, epsilon)", "y, epsilon.flip(-1) if k % 2 else epsilon)"),
+    ("unlabelled_bound", 1, "    total = torch", "    log_q_y = log_q_y.clamp(min=-10)\n    total = torch"),
+    ("unlabelled_bound", 2, "q = torch.exp(log_q_y)", "q = torch.exp(log_q_y).clamp(min=1e-3)"),
+]
+SAID = [  # of wrong answers: the same, and what is said of them
+    ("cvae_bound", 1, "torch.cat([x, y], -1)", "x, y", "the encoder takes one argument, x with y behind it, and got 2"),
+    (
+        "cvae_bound",
+        1,
+        "encoder(torch.cat([x, y], -1))",
+        "encoder(torch.cat([x, y], -1)).detach()",
+        "weights of encoder.",
+    ),
+    ("labelled_bound", 1, " - kl.sum(-1)", "", "The KL is missing."),
+    ("labelled_bound", 1, "-bce.sum(-1) + ", "", "The log-likelihood of x is missing."),
+    ("unlabelled_bound", 1, "full((len(x),), k)", "full((len(x),))", "inside it is called wrongly (TypeError: full()"),
+]
+
+
+@pytest.mark.parametrize(
+    "name, way, old, new, said",
+    [(*one, "Right: ") for one in SOURCES] + [(*one, "Not yet. ") for one in PASSED] + SAID,
+)
+def test_what_readers_have_handed_in_hears_the_truth(name, way, old, new, said):
+    source = inspect.getsource(getattr(right_answers, f"{name}_{way}"))
+    assert old in source
+    assert said in repr(check(answer_mutants.load(f"{name}_{way}", source.replace(old, new, 1)), name))
 
 
 def test_a_result_on_the_wrong_device_is_said(monkeypatch):

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Normal
 
-from .base import Exercise, Finding, Wrong
+from .base import Exercise, Finding, Wrong, a_type
 from .shared import (
     SUM_AXIS,
     UNDERFLOW,
@@ -22,6 +22,7 @@ from .shared import (
     wrong_batches,
     wrong_kls,
     wrong_log_means,
+    wrong_loops,
     wrong_scores,
     wrong_sums,
     wrong_terms,
@@ -171,6 +172,7 @@ def _gaussians(seed: int) -> list[tuple]:
         (normal(5, 3), normal(5, 3)),
         (normal(2, 7), 3 * normal(2, 7)),
         (4 * normal(1, 1), normal(1, 1)),
+        (torch.tensor([[12.0, 0.0], [-6.0, 1.0], [0.0, 0.3]]), torch.tensor([[0.3, 0.5], [-5.2, 1.0], [0.2, 11.0]])),
     ]
 
 
@@ -189,6 +191,7 @@ KL = Exercise(
             "This is the term that the ELBO subtracts; the minus stands in the ELBO.",
         ),
         *wrong_sums(lambda last: lambda mu, log_var: last(kl_terms(mu, log_var)), "latents", SUM_AXIS),
+        *wrong_loops(lambda last: lambda mu, log_var: last(kl_terms(mu, log_var)), "latents"),
         Wrong(
             lambda mu, log_var: 0.5 * (mu**2 + log_var - 1 - log_var.log()).sum(-1),
             "It takes log_var for the variance itself.",
@@ -217,8 +220,8 @@ def _grid_densities(seed: int) -> list[tuple]:
         return q, p, 2 * reach / (n - 1)
 
     a, b = (float(number) for number in draws(seed)(2).tanh())
-    return [
-        (torch.tensor([[-0.7, -0.7]]), torch.tensor([[-1.2, -0.4]]), 1.0),
+    return [  # all vanish at both ends, so that a trapezoid's rule is right as well
+        (*(torch.tensor([[1e-9, a, 1 - a, 1e-9]]).log() for a in (0.5, 0.25)), 1.0),
         one(801, 12.0, ([0.0, a, 1.0], [0.5, 0.0, b]), ([1.0, 0.7, 0.5], [1.5, 1.0, 0.8])),
         one(1201, 15.0, ([b], [0.0]), ([1.1], [1.0])),
     ]
@@ -750,7 +753,7 @@ def _train(answer: Callable, w: float, v: float, lr: float, x: Tensor) -> Tensor
     for _ in range(3):
         loss = answer(bound, optimizer, x)
         if type(loss) not in (float, int):
-            came = "a tensor" if isinstance(loss, Tensor) else "None" if loss is None else f"a {type(loss).__name__}"
+            came = "a tensor" if isinstance(loss, Tensor) else "None" if loss is None else a_type(loss)
             hint = "`.item()` makes a number of a tensor, and lets go of its graph, which would fill the memory."
             raise Finding("type", f"It returns {came}, and the loss as a plain number is expected.", hint)
         seen += [float(loss), *(weight.item() for weight in bound.weights)]

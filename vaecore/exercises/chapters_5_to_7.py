@@ -1,5 +1,6 @@
 """What is built in chapters 5 to 7, with the wrong answers that are known."""
 
+import copy
 from collections.abc import Callable
 
 import torch
@@ -7,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.distributions import Bernoulli, Independent
 
-from .base import Exercise, Wrong
+from .base import Exercise, Wrong, a_type
 from .shared import (
     BERNOULLI,
     PIXELS,
@@ -259,6 +260,16 @@ JOIN = Exercise(
             "Class 0 has the first of the new columns.",
         ),
         Wrong(
+            lambda x, y, n_classes: F.pad(x, (0, n_classes)).scatter(1, x.shape[1] + y[:, None] - 1, 1.0),
+            "Each 1 stands one column too far to the left, that of class 0 in x itself.",
+            "Class 0 has the first of the new columns.",
+        ),
+        Wrong(
+            lambda x, y, n_classes: F.pad(x, (0, n_classes)).scatter(1, y[:, None], 1.0),
+            "It writes each 1 into x: the new columns begin behind x.",
+            "How many columns come before the first of the new ones?",
+        ),
+        Wrong(
             lambda x, y, n_classes: torch.cat([x, 1 - F.one_hot(y, n_classes).to(x)], -1),
             "Its 0s and 1s are the wrong way round.",
             "One-hot: one column is hot.",
@@ -283,33 +294,43 @@ JOIN = Exercise(
 
 
 class Net:
-    """A fixed, smooth net of rows, which says what it takes when it is given something else."""
+    """A fixed, smooth net of rows, of numbers up to 2 * high, which says what it takes when given something else."""
 
-    def __init__(self, name: str, takes: str, d_in: int, d_out: int, normal: Callable[..., Tensor], wide: float = 1.0):
-        self.name, self.takes = name, takes
+    def __init__(self, name: str, takes: str, d_in: int, d_out: int, normal: Callable, wide: float = 1.0, high=1.0):
+        self.name, self.takes, self.high = name, takes, high
         self.weight, self.bias = normal(d_in, d_out) * wide, normal(d_out)
 
-    def __call__(self, inputs: Tensor) -> Tensor:
-        if not isinstance(inputs, Tensor) or inputs.shape[-1:] != self.weight.shape[:1]:
-            got = f"shape {tuple(inputs.shape)}" if isinstance(inputs, Tensor) else f"a {type(inputs).__name__}"
+    def with_bias(self, bias: Tensor) -> "Net":
+        other = copy.copy(self)
+        other.bias = bias
+        return other
+
+    def __call__(self, *inputs: Tensor) -> Tensor:
+        if len(inputs) != 1:
+            raise ValueError(f"the {self.name} takes one argument, {self.takes}, and got {len(inputs)}")
+        (rows,) = inputs
+        if not isinstance(rows, Tensor) or rows.shape[-1:] != self.weight.shape[:1]:
+            got = f"shape {tuple(rows.shape)}" if isinstance(rows, Tensor) else a_type(rows)
             raise ValueError(f"the {self.name} takes {self.takes}, rows of {len(self.weight)} numbers, and got {got}")
-        return 2 * torch.tanh(inputs.to(self.weight) @ self.weight / 2 + self.bias)
+        if rows.dtype != self.weight.dtype:  # as a layer of torch does
+            raise ValueError(f"the {self.name} takes {self.weight.dtype}, and got {rows.dtype}")
+        return 2 * self.high * torch.tanh(rows @ self.weight / 2 + self.bias)
 
 
-def conditional_nets(normal: Callable[..., Tensor], d: int, z: int, y: int) -> tuple[Net, Net]:
+def conditional_nets(normal: Callable, d: int, z: int, y: int, high: tuple[float, ...] = (1, 1)) -> tuple[Net, Net]:
     """An encoder of x with y behind it, and a decoder of z with y behind it."""
-    encoder = Net("encoder", "x with y behind it", d + y, 2 * z, normal)
-    return encoder, Net("decoder", "z with y behind it", z + y, d, normal, 2.0)
+    encoder = Net("encoder", "x with y behind it", d + y, 2 * z, normal, high=high[0])
+    return encoder, Net("decoder", "z with y behind it", z + y, d, normal, 2.0, high[1])
 
 
 def _conditional(seed: int) -> list[tuple]:
     normal = draws(seed)
 
-    def one(b: int, d: int, z: int, k: int) -> tuple:
-        y = F.one_hot(torch.arange(b) % k, k).float()
-        return *conditional_nets(normal, d, z, k), (normal(b, d) > 0).float(), y, normal(b, z)
+    def one(b: int, d: int, z: int, k: int, *high: float) -> tuple:  # nets as high as this show what is clamped
+        y = normal(b, k) if high else F.one_hot(torch.arange(b) % k, k).float()
+        return *conditional_nets(normal, d, z, k, high or (1, 1)), (normal(b, d) > 0).float(), y, 3 * normal(b, z)
 
-    return [one(1, 2, 1, 2), one(5, 7, 3, 4), one(3, 8, 2, 3)]
+    return [one(1, 2, 1, 2), one(5, 7, 3, 4), one(3, 8, 2, 3, 3.5, 1.0), one(3, 8, 2, 3, 0.05, 4.0)]
 
 
 def oracle_of_bound(encoder: Callable, decoder: Callable, x: Tensor, y: Tensor, epsilon: Tensor) -> Tensor:
@@ -348,6 +369,16 @@ def wrong_conditional_bounds(made: Callable, y: str) -> tuple[Wrong, ...]:
             made(draw=lambda mu, log_var, epsilon: mu + torch.exp(0.5 * log_var) * torch.randn_like(mu)),
             "It draws its own noise, and epsilon is handed in.",
             "With the same epsilon, the same result.",
+        ),
+        Wrong(
+            made(parts=lambda mu, log_var: (torch.cat([mu, log_var], -1)[:, i::2] for i in (0, 1))),
+            "It takes every other number of the encoder's output for mu, and mu is the first half.",
+            "`chunk(2, dim=-1)` cuts in the middle.",
+        ),
+        Wrong(
+            made(drawn=lambda mu, log_var, z: 0.5 * (z**2 - (z - mu) ** 2 * torch.exp(-log_var) - log_var)),
+            "It estimates the KL from one draw of z, and the closed form is asked for.",
+            "The KL of two Gaussians is a formula of mu and log_var: no noise is left in it.",
         ),
         Wrong(
             made(parts=lambda mu, log_var: (log_var, mu)),
@@ -392,7 +423,7 @@ CVAE_BOUND = Exercise(
     probes=_conditional,
     oracle=oracle_of_bound,
     shape="one bound for each picture, (B,)",
-    gradients=("x",),
+    gradients=("encoder", "decoder"),
     wrong=(
         *wrong_conditional_bounds(conditional_bound, "y"),
         Wrong(
@@ -558,9 +589,8 @@ def _regressions(seed: int) -> list[tuple]:
     normal = draws(seed)
 
     def one(b: int, d: int, y: int, wide: float) -> tuple:
-        net = Net("regressor", "y, the pixels given", y, d, normal)
-        bits = (normal(b, d) > 0).float(), (normal(b, y) > 0).float()
-        return (lambda rows: wide * net(rows)), *bits
+        net = Net("regressor", "y, the pixels given", y, d, normal, high=wide)
+        return net, (normal(b, d) > 0).float(), (normal(b, y) > 0).float()
 
     return [one(1, 2, 1, 1.0), one(5, 7, 3, 1.0), one(2, 6, 4, 60.0)]
 
@@ -581,7 +611,7 @@ REGRESSOR = Exercise(
     probes=_regressions,
     oracle=_regressed,
     shape="one number for each picture, (B,)",
-    gradients=("y",),
+    gradients=("net",),
     wrong=(
         *wrong_sums(_log_p_of, "pixels", PIXELS),
         *wrong_scores(_log_p_of),

@@ -2,15 +2,16 @@
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.distributions import Independent, Normal
 
-from .base import Exercise, Finding, Wrong
+from .base import Exercise, Finding, Wrong, a_type
 from .chapters_5_to_7 import conditional_bound, conditional_nets, oracle_of_bound, wrong_conditional_bounds
-from .shared import HALF, LOGARITHM, MINUS, WRONG_AXIS, draws, wrong_log_means, wrong_sums
+from .shared import HALF, LOGARITHM, MINUS, WRONG_AXIS, draws, wrong_log_means, wrong_loops, wrong_sums
 
 K = 10  # classes
 
@@ -20,11 +21,11 @@ K = 10  # classes
 def _labelled(seed: int) -> list[tuple]:
     normal = draws(seed)
 
-    def one(d: int, z: int, classes: list[int]) -> tuple:
-        b = len(classes)
-        return *conditional_nets(normal, d, z, K), (normal(b, d) > 0).float(), torch.tensor(classes), normal(b, z)
+    def one(d: int, z: int, classes: list[int], *high: float) -> tuple:
+        b, nets = len(classes), conditional_nets(normal, d, z, K, high or (1, 1))
+        return *nets, (normal(b, d) > 0).float(), torch.tensor(classes), 3 * normal(b, z)
 
-    return [one(2, 1, [4]), one(7, 3, [0, 9, 3, 3, 7]), one(8, 2, [1, 0, 5])]
+    return [one(2, 1, [4]), one(7, 3, [0, 9, 3, 3, 7]), one(8, 2, [1, 0, 5], 3.5, 1.0), one(8, 2, [2, 8, 6], 0.05, 4.0)]
 
 
 def _labelled_oracle(encoder: Callable, decoder: Callable, x: Tensor, y: Tensor, epsilon: Tensor) -> Tensor:
@@ -45,7 +46,7 @@ LABELLED = Exercise(
     probes=_labelled,
     oracle=_labelled_oracle,
     shape="one bound for each picture, (B,)",
-    gradients=("x",),
+    gradients=("encoder", "decoder"),
     wrong=(
         *wrong_conditional_bounds(lambda *last, **parts: _of_classes(conditional_bound(*last, **parts)), "the class"),
         Wrong(
@@ -74,35 +75,42 @@ LABELLED = Exercise(
 )
 
 
-def _classes_of(x: Tensor, y: Tensor, epsilon: Tensor) -> Tensor:
-    """The check's own bound B(x, y): smooth in epsilon, and another one for each class."""
-    shift = torch.tensor([0.3, -0.5, 1.1, 0.2, -0.9])[y][:, None]
-    return -((x - shift) ** 2).sum(-1) - 0.5 * ((epsilon + shift).cos() ** 2).sum(-1) - 3 - 0.7 * y
+def labelled_bound_with(far: float, bias: Tensor) -> Callable:
+    """The check's own bound B(x, y): smooth, another one for each class, and far from the first one's by `far`.
 
+    It sees the order of columns, and says what it takes when it is given something else.
+    """
 
-def labelled_bound(x: Tensor, y: Tensor, epsilon: Tensor) -> Tensor:
-    """The same, which says what it takes when it is given something else."""
-    if not isinstance(y, Tensor) or y.dtype != torch.int64 or y.ndim != 1:
-        got = f"{y.dtype}, {tuple(y.shape)}" if isinstance(y, Tensor) else f"a {type(y).__name__}"
-        raise ValueError(f"labelled_bound takes classes y as int64, (B,), and got {got}")
-    if not (len(x) == len(y) == len(epsilon)):
-        sizes = f"{len(x)}, {len(y)} and {len(epsilon)}"
-        raise ValueError(f"labelled_bound takes one row of x, y and epsilon for each picture, and got {sizes}")
-    return _classes_of(x, y, epsilon)
+    def labelled_bound(x: Tensor, y: Tensor, epsilon: Tensor) -> Tensor:
+        if not isinstance(y, Tensor) or y.dtype != torch.int64 or y.ndim != 1:
+            got = f"{y.dtype}, {tuple(y.shape)}" if isinstance(y, Tensor) else a_type(y)
+            raise ValueError(f"labelled_bound takes classes y as int64, (B,), and got {got}")
+        if not (len(x) == len(y) == len(epsilon)):
+            sizes = f"{len(x)}, {len(y)} and {len(epsilon)}"
+            raise ValueError(f"labelled_bound takes one row of x, y and epsilon for each picture, and got {sizes}")
+        shift = torch.tensor([0.3, -0.5, 1.1, 0.2, -0.9])[y][:, None] + bias
+        x, epsilon = (t * torch.linspace(1, 1.5, t.shape[1]) for t in (x, epsilon))
+        return -((x - shift) ** 2).sum(-1) - 0.5 * ((epsilon + shift).cos() ** 2).sum(-1) - 3 - far * y
+
+    labelled_bound.__qualname__ = "labelled_bound"
+    vars(labelled_bound).update(bias=bias, with_bias=partial(labelled_bound_with, far))
+    return labelled_bound
 
 
 def _unlabelled(seed: int) -> list[tuple]:
-    normal = draws(seed)
+    normal, near = draws(seed), labelled_bound_with(0.7, torch.zeros(()))
 
     def one(b: int, d: int, z: int, k: int) -> tuple:
-        return labelled_bound, normal(b, k).mul(1.5).log_softmax(-1), normal(b, d), normal(b, z)
+        return near, normal(b, k).mul(1.5).log_softmax(-1), normal(b, d), normal(b, z)
 
     small = torch.tensor([[0.25, 0.75]]).log(), torch.tensor([[1.0]]), torch.tensor([[0.5]])
-    return [(labelled_bound, *small), one(5, 3, 2, 4), one(2, 4, 3, 5)]
+    sure = torch.tensor([[0.0, -6.0, -16.0, -16.0], [0.0, -11.0, -7.0, -17.0], [-6.0, 0.0, -18.0, -16.0]])
+    far = labelled_bound_with(300.0, torch.zeros(())), sure.log_softmax(-1), normal(3, 2), normal(3, 2)
+    return [(near, *small), one(5, 3, 2, 4), one(2, 4, 3, 5), far]
 
 
 def _unlabelled_oracle(labelled_bound: Callable, log_q_y: Tensor, x: Tensor, epsilon: Tensor) -> Tensor:
-    each = [_classes_of(x, torch.tensor([k] * len(x)), epsilon) for k in range(log_q_y.shape[1])]
+    each = [labelled_bound(x, torch.tensor([k] * len(x)), epsilon) for k in range(log_q_y.shape[1])]
     q = log_q_y.exp()
     return torch.einsum("bk,kb->b", q, torch.stack(each)) + torch.special.entr(q).sum(1)
 
@@ -130,7 +138,8 @@ UNLABELLED = Exercise(
     probes=_unlabelled,
     oracle=_unlabelled_oracle,
     shape="one bound for each picture, (B,)",
-    gradients=("log_q_y", "x"),
+    gradients=("log_q_y", "labelled_bound"),
+    normalised=("log_q_y",),
     wrong=(
         Wrong(
             _over_classes(lambda log_q, bounds: (log_q.exp() * bounds).sum(-1)),
@@ -196,6 +205,12 @@ UNLABELLED = Exercise(
             lambda last: _over_classes(lambda log_q, bounds: last(log_q.exp() * (bounds - log_q))),
             "classes",
             "Weights that add up to 1 make an average of a sum.",
+        ),
+        *wrong_loops(lambda last: _over_classes(lambda log_q, bounds: last(log_q.exp() * (bounds - log_q))), "classes"),
+        Wrong(
+            _over_classes(lambda log_q, bounds: (log_q.exp() * (bounds - 2 * log_q)).sum(-1)),
+            "It counts the entropy of q(y|x) twice.",
+            "Is it in the average, and added behind it as well?",
         ),
         Wrong(
             _over_classes(lambda log_q, bounds: _right(log_q, bounds) - math.log(log_q.shape[1])),
@@ -395,7 +410,7 @@ def _kept(answer: Callable, y: Tensor, n_labelled: int, seed: int) -> Tensor:
         rows = isinstance(pair, tuple | list) and len(pair) == 2 and all(isinstance(part, Tensor) for part in pair)
         if not rows:
             hint = "Rows with a label first, all others second."
-            raise Finding("type", f"It returns a {type(pair).__name__}, and a pair of tensors is expected.", hint)
+            raise Finding("type", f"It returns {a_type(pair)}, and a pair of tensors is expected.", hint)
         for part in pair:
             if part.ndim != 1 or part.dtype != torch.int64:
                 came = f"It returns {part.dtype} of shape {tuple(part.shape)}"

@@ -68,13 +68,14 @@ def bound(
     score: Callable = log_p_terms,
     draw: Callable = lambda mu, log_var, epsilon: mu + torch.exp(0.5 * log_var) * epsilon,
     parts: Callable = lambda mu, log_var: (mu, log_var),
+    drawn: Callable | None = None,
 ) -> Callable:
-    """A bound with one or the other part replaced by a wrong one."""
+    """A bound with one or the other part replaced by a wrong one; drawn(mu, log_var, z) is a KL of the draw z."""
 
     def answer(encode: Callable, decode: Callable, x: Tensor, noise: Callable) -> Tensor:
         mu, log_var = parts(*encode(x))
-        logits = decode(draw(mu, log_var, noise(mu)))
-        return last(score(logits, x), kl(mu, log_var))
+        z = draw(mu, log_var, noise(mu))
+        return last(score(decode(z), x), drawn(mu, log_var, z) if drawn else kl(mu, log_var))
 
     return answer
 
@@ -88,6 +89,27 @@ def wrong_sums(made: Callable, what: str, hint: str) -> tuple[Wrong, ...]:
         Wrong(made(lambda terms: terms.sum(0)), f"It adds up over the pictures, and not the {what}.", WRONG_AXIS),
         Wrong(made(lambda terms: terms.sum()), f"It adds up {batch}", WRONG_AXIS),
         Wrong(made(lambda terms: terms.sum(-1).mean()), f"It averages over {batch}", EACH_PICTURE),
+    )
+
+
+def wrong_loops(made: Callable, what: str) -> tuple[Wrong, ...]:
+    """Loops over terms (B, D) that leave some out; made(last) is an answer with this last step."""
+    return (
+        Wrong(
+            made(lambda terms: terms[:, 0]),
+            f"It counts the first of the {what} alone.",
+            "Does the `return` stand inside the loop?",
+        ),
+        Wrong(
+            made(lambda terms: terms[:, -1]),
+            f"It counts the last of the {what} alone.",
+            "Inside the loop, `total = total + ...`.",
+        ),
+        Wrong(
+            made(lambda terms: terms[:, :-1].sum(-1)),
+            f"It leaves the last of the {what} out.",
+            "Where does the loop end?",
+        ),
     )
 
 
@@ -187,6 +209,21 @@ def wrong_kls(made: Callable, subject: str) -> tuple[Wrong, ...]:
             "A shift to the left costs as much as one to the right.",
         ),
         Wrong(
+            made(lambda mu, log_var: 0.5 * (mu.abs() + log_var.exp() - 1 - log_var)),
+            f"{subject} has the absolute value of mu where mu squared belongs.",
+            "E_q[z^2] is the variance plus something.",
+        ),
+        Wrong(
+            made(lambda mu, log_var: 0.5 * (mu**2 + torch.exp(-log_var) - 1 + log_var)),
+            f"{subject} has the sign of log_var wrong throughout.",
+            LOGARITHM,
+        ),
+        Wrong(
+            made(lambda mu, log_var: 0.5 * mu**2 + log_var.exp() - 1 - log_var),
+            f"{subject} has the factor 1/2 at mu squared alone.",
+            "Brackets: every term has it.",
+        ),
+        Wrong(
             made(lambda mu, log_var: 0.5 * (mu**2 - 1 - log_var)),
             f"{subject} forgets the variance, the term exp(log_var).",
             "E_q[z^2] is mu^2 plus something.",
@@ -219,7 +256,7 @@ def wrong_terms(bound: Callable) -> tuple[Wrong, ...]:
         ),
         Wrong(
             bound(lambda log_p, kl: kl.sum(-1) - log_p.sum(-1)),
-            "It has the sign of a loss: this is minus the bound.",
+            "Log-likelihood and KL have the signs that they have in a loss.",
             MINUS,
         ),
         Wrong(
@@ -244,12 +281,12 @@ def wrong_terms(bound: Callable) -> tuple[Wrong, ...]:
         ),
         Wrong(
             bound(lambda log_p, kl: log_p.sum(-1)),
-            "It is the log-likelihood alone: the KL is missing.",
+            "The KL is missing.",
             "Without the KL nothing keeps the codes near the prior.",
         ),
         Wrong(
             bound(lambda log_p, kl: -kl.sum(-1)),
-            "It is minus the KL alone: the log-likelihood is missing.",
+            "The log-likelihood of x is missing.",
             "How well does the decoder's distribution fit x?",
         ),
         *wrong_kls(lambda kl: bound(kl=kl), "Its KL"),
@@ -311,6 +348,16 @@ def wrong_scores(made: Callable) -> tuple[Wrong, ...]:
             "log p(x) of a bit has two halves, for x = 1 and for x = 0.",
         ),
         Wrong(
+            made(score=lambda logits, x: x * logits),
+            "It scores x times the logit: the logarithm of the sum over both outcomes is missing.",
+            "Which function of a logit is the logarithm of a probability?",
+        ),
+        Wrong(
+            made(score=lambda logits, x: x * logits.sigmoid() + (1 - x) * (1 - logits.sigmoid())),
+            "It adds up the pixels' probabilities, and their logarithms are needed.",
+            BERNOULLI,
+        ),
+        Wrong(
             made(score=lambda logits, x: -((logits.sigmoid() - x) ** 2)),
             "It takes a squared error, and for bits the log-likelihood is a Bernoulli's.",
             BERNOULLI,
@@ -360,6 +407,16 @@ def wrong_draws(bound: Callable) -> tuple[Wrong, ...]:
             bound(draw=lambda mu, log_var, epsilon: epsilon),
             "It decodes the noise itself, a draw from the prior: the encoder has no say in z.",
             Z,
+        ),
+        Wrong(
+            bound(draw=lambda mu, log_var, epsilon: mu + torch.exp(0.5 * log_var) + epsilon),
+            "It adds sigma to the noise, and it should multiply.",
+            Z,
+        ),
+        Wrong(
+            bound(draw=lambda mu, log_var, epsilon: mu + log_var * epsilon),
+            "It stretches the noise by log_var itself.",
+            "What is sigma, in terms of log_var?",
         ),
         Wrong(bound(draw=lambda mu, log_var, epsilon: mu + epsilon), "It adds the noise without stretching it.", Z),
     )

@@ -181,6 +181,18 @@ def training_step_3(elbo, optimizer, x):
     return loss.tolist()
 
 
+def training_step_4(elbo, optimizer, x):
+    def closure():
+        for group in optimizer.param_groups:
+            for weight in group["params"]:
+                weight.grad = None
+        loss = -elbo(x).mean()
+        loss.backward()
+        return loss
+
+    return optimizer.step(closure).item()
+
+
 # --- chapter 5 ------------------------------------------------------------------------------------------------------
 
 
@@ -381,6 +393,13 @@ def label_split_1(y, n_labelled, seed):
     return labelled.nonzero()[:, 0], (~labelled).nonzero()[:, 0]
 
 
+def label_split_4(y, n_labelled, seed):
+    rng = np.random.default_rng(seed)
+    rows = [rng.choice(np.flatnonzero(y.numpy() == c), n_labelled // 10, replace=False) for c in range(10)]
+    labelled = np.concatenate(rows)
+    return torch.from_numpy(labelled), torch.from_numpy(np.setdiff1d(np.arange(len(y)), labelled))
+
+
 def label_split_2(y, n_labelled, seed):
     per_class = n_labelled // len(set(y.tolist()))
     order = np.random.default_rng(seed).permutation(len(y))
@@ -458,13 +477,13 @@ def paper_and_ink_1(grey):
     paper = x.median(-1, keepdim=True).values
     low, high = x.amin(-1, keepdim=True), x.amax(-1, keepdim=True)
     ink = torch.where(paper - low >= high - paper, low, high)
-    return ((x - paper) / (ink - paper)).clamp(0, 1)
+    return ((x - paper) / (ink - paper)).clamp(0, 1).nan_to_num(0)
 
 
 def paper_and_ink_2(grey):
     away = grey.float() - grey.float().quantile(0.5, dim=1, keepdim=True)
     farthest = away.gather(1, away.abs().argmax(1, keepdim=True))
-    return torch.relu(away / farthest)
+    return torch.relu(away / torch.where(farthest == 0, 1, farthest))
 
 
 def paper_and_ink_3(grey):
@@ -472,7 +491,7 @@ def paper_and_ink_3(grey):
     for row in grey.to(torch.float32):
         paper = row.median()
         ink = max(row.min(), row.max(), key=lambda end: abs(end - paper))
-        rows.append(torch.clip((row - paper) / (ink - paper), 0.0, 1.0))
+        rows.append(torch.clip((row - paper) / (ink - paper), 0.0, 1.0) if ink != paper else 0 * row)
     return torch.stack(rows)
 
 

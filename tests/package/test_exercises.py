@@ -309,6 +309,16 @@ def elbo(draw=lambda mu, sigma: mu + sigma * torch.randn_like(mu), kl=kl, target
     return vae(elbo=method)
 
 
+gaussian = right_answers.gaussian_log_likelihood_2
+
+
+def training_step(loss_of):
+    def step(elbo, optimizer, x):
+        return right_answers.training_step_1(lambda x: -loss_of(elbo(x))[None], optimizer, x)
+
+    return step
+
+
 def rsample(noise):
     return lambda mu, log_var: mu + torch.exp(0.5 * log_var) * noise(torch.randn_like(mu))
 
@@ -344,6 +354,20 @@ def rsample(noise):
         ("rsample", rsample(lambda e: torch.cat([e[::2], -e[::2]])), "two rows"),
         ("rsample", rsample(lambda e: (e - e.mean(0)) / e.std(0)), "not independent"),
         ("rsample", lambda mu, log_var: torch.randn_like(mu).requires_grad_() + mu.detach(), "standard deviation"),
+        ("score_terms", lambda g, mu, sigma, e: g((mu + sigma * e).clamp(-1, 3)) * e / sigma, "it gives"),
+        ("training_step", training_step(lambda elbo: elbo.mean().abs()), "the loss that it returns"),
+        ("objective", lambda b, u, q, n, m, a: (n * b.mean().abs() + m * u.mean().abs()) / (n + m) - a * q.mean(), ""),
+        ("label_split", lambda y, n, seed: None, "returns None"),
+        ("label_split", lambda y, n, seed: right_answers.label_split_1(y.zero_(), n, seed), "argument y in place"),
+        ("label_split", lambda y, n, seed: right_answers.label_split_1(y, n, seed // 2), "different seeds"),
+        (
+            "label_split",
+            lambda y, n, seed: right_answers.label_split_1(y, n + 10, seed),
+            "Not every draw has n_labelled",
+        ),
+        ("gaussian_log_likelihood", lambda m, v, x: gaussian(m, v.clamp(min=-4), x), "it gives"),
+        ("gaussian_log_likelihood", lambda m, v, x: gaussian(m, v, x).exp().log(), "gives inf"),
+        ("gaussian_log_likelihood", lambda m, v, x: gaussian(m, (v.exp() + 1e-6).log(), x), "it gives"),
     ],
 )
 def test_answers_that_readers_gave_are_wrong_for_what_is_wrong_with_them(name, answer, said):

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -343,8 +344,9 @@ def _drawn_moments(answer: Callable, mu: Tensor, log_var: Tensor) -> Tensor:
     noise = scaled.view(ROWS, COLUMNS, *mu.shape).transpose(1, 2).reshape(len(rows[0]), -1)
     together = noise @ noise.T / noise.shape[1]
     size = together.diag()
+    together = together / size.outer(size).sqrt().clamp_min(1e-6)
     kin += [
-        (together - size.diag()).abs().max(),
+        (together - together.diag().diag()).abs().max(),
         (1 - size).abs().max(),
         1 - len(noise) * noise.mean(0).square().mean(),
     ]
@@ -514,6 +516,7 @@ def _estimators(seed: int) -> list[tuple]:
         (_square, 1.0, 0.5, torch.tensor([1.0, -0.4])),
         (_eight, 0.8, 0.3, normal(9)),
         (_eight, -0.5, 2.0, normal(4)),
+        (_eight, -1.0, 2.0, torch.tensor([-2.0, -0.6, 1.1, 2.5])),
     ]
 
 
@@ -600,6 +603,11 @@ SCORE = Exercise(
             lambda g, mu, sigma, epsilon: g(mu + sigma * epsilon) * Normal(0.0, sigma).log_prob(sigma * epsilon),
             "It multiplies with log q(z) itself, and its slope in mu is needed.",
             "Differentiate log q(z) by mu.",
+        ),
+        Wrong(
+            lambda g, mu, sigma, epsilon: (g(mu + sigma * epsilon) - g(torch.tensor(mu))) * epsilon / sigma,
+            "It subtracts a baseline, g(mu): the mean stays right, but the plain terms are asked for.",
+            "A term is g(z) times the score.",
         ),
         Wrong(
             lambda g, mu, sigma, epsilon: _slope(g, mu + sigma * epsilon),
@@ -698,35 +706,31 @@ ELBO = Exercise(
 )
 
 
-class _Bound:
-    """A bound with two weights whose every step can be worked out by hand: -(w x - 1)^2 - v^2 for a picture x."""
+def _bound(w: float, v: float) -> tuple[Callable, list[Tensor]]:
+    """A bound whose every step can be worked out by hand, 2 - (w x - 1)^2 - v^2 for a picture x, and its weights."""
+    weights = [torch.tensor(number, requires_grad=True) for number in (w, v)]
 
-    def __init__(self, w: float, v: float) -> None:
-        self.weights = [torch.tensor(number, requires_grad=True) for number in (w, v)]
+    def elbo(x: Tensor) -> Tensor:
+        return 2 - ((weights[0] * x - 1) ** 2).sum(-1) - weights[1] ** 2
 
-    def __call__(self, x: Tensor) -> Tensor:
-        w, v = self.weights
-        return -((w * x - 1) ** 2).sum(-1) - v**2
+    return elbo, weights
 
 
-class _Diary:
-    """An optimiser of plain steps, with a note of what was called: 1 for zero_grad, 2 for backward, 3 for step."""
+class _Diary(torch.optim.SGD):
+    """An optimiser with a note of what was called: 1 for zero_grad, 2 for backward, 3 for step."""
 
     def __init__(self, weights: list[Tensor], lr: float) -> None:
-        self.weights, self.lr, self.calls = weights, lr, []
+        super().__init__(weights, lr=lr)
+        self.calls: list[int] = []
         weights[1].register_hook(lambda slope: self.calls.append(2))
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         self.calls.append(1)
-        for weight in self.weights:
-            weight.grad = None
+        super().zero_grad(set_to_none)
 
-    @torch.no_grad()
-    def step(self) -> None:
+    def step(self, closure: Any = None) -> Any:
         self.calls.append(3)
-        for weight in self.weights:
-            if weight.grad is not None:
-                weight -= self.lr * weight.grad
+        return super().step(closure)
 
 
 def _steps(seed: int) -> list[tuple]:
@@ -739,7 +743,7 @@ def _trained(w: float, v: float, lr: float, x: Tensor) -> Tensor:
     """Three steps uphill on the mean bound, with derivatives by hand: the loss of each, and both weights after it."""
     rows, seen = x.double().tolist(), []
     for _ in range(3):
-        loss = sum(sum((w * a - 1) ** 2 for a in row) + v**2 for row in rows) / len(rows)
+        loss = sum(sum((w * a - 1) ** 2 for a in row) + v**2 - 2 for row in rows) / len(rows)
         slope_w = sum(2 * (w * a - 1) * a for row in rows for a in row) / len(rows)
         w, v = w - lr * slope_w, v - lr * 2 * v
         seen += [loss, w, v]
@@ -748,16 +752,16 @@ def _trained(w: float, v: float, lr: float, x: Tensor) -> Tensor:
 
 def _train(answer: Callable, w: float, v: float, lr: float, x: Tensor) -> Tensor:
     """The same by the answer; at the end, if nothing ever moved, a number that says what was called in which order."""
-    bound, seen = _Bound(w, v), []
-    optimizer = _Diary(bound.weights, lr)
+    (bound, weights), seen = _bound(w, v), []
+    optimizer = _Diary(weights, lr)
     for _ in range(3):
         loss = answer(bound, optimizer, x)
         if type(loss) not in (float, int):
             came = "a tensor" if isinstance(loss, Tensor) else "None" if loss is None else a_type(loss)
             hint = "`.item()` makes a number of a tensor, and lets go of its graph, which would fill the memory."
             raise Finding("type", f"It returns {came}, and the loss as a plain number is expected.", hint)
-        seen += [float(loss), *(weight.item() for weight in bound.weights)]
-    still = [weight.item() for weight in bound.weights] == [torch.tensor(number).item() for number in (w, v)]
+        seen += [float(loss), *(weight.item() for weight in weights)]
+    still = [weight.item() for weight in weights] == [torch.tensor(number).item() for number in (w, v)]
     return torch.tensor([*seen, float("".join(map(str, optimizer.calls[:3])) or 9) if still else 0.0])
 
 
@@ -846,7 +850,7 @@ TRAINING_STEP = Exercise(
         ),
         Wrong(
             _step(_minus, "zero backward step step"),
-            "It steps twice on the same gradients.",
+            "It goes twice as far as one step: `step` or `backward` runs twice.",
             "One gradient, one step: at the new place the slope is another.",
         ),
     ),

@@ -247,8 +247,8 @@ def _objectives(seed: int) -> list[tuple]:
     normal = draws(seed)
     return [
         (torch.tensor([-3.0]), torch.tensor([-1.0, -2.0]), torch.tensor([-0.5]), 2, 6, 0.1),
-        (normal(4) - 5, normal(7) - 9, normal(4) - 3, 100, 900, 0.5),
-        (normal(3) - 1, normal(2) - 2, normal(3) - 3, 30, 10, 2.0),
+        (normal(4) + 5, normal(7) - 9, normal(4) - 3, 100, 900, 0.5),
+        (normal(3) - 4, normal(2) + 5, normal(3) - 3, 30, 10, 2.0),
     ]
 
 
@@ -350,6 +350,16 @@ OBJECTIVE = Exercise(
             LARGER,
         ),
         Wrong(
+            lambda b_l, b_u, log_q, n_l, n_u, a: -(b_l.sum() + b_u.sum() + a * log_q.sum()) / (n_l + n_u),
+            "It divides the sums of two batches by the number of all pictures, in the alpha term too.",
+            LARGER,
+        ),
+        Wrong(
+            _objective(lambda b, u, q, n_l, n_u, a: -(n_l * b + n_u * u) / (n_l + n_u) - a * (n_l + n_u) * q),
+            "Its alpha term is N times too large, next to bounds that are divided by N.",
+            "It is alpha times a mean over the labelled pictures.",
+        ),
+        Wrong(
             lambda b_l, b_u, log_q, n_l, n_u, a: -(n_l * b_l.sum() + n_u * b_u.sum()) / (n_l + n_u) - a * log_q.sum(),
             "It adds up each batch where it should average, so a larger batch gives a larger loss.",
             LARGER,
@@ -390,8 +400,9 @@ OBJECTIVE = Exercise(
 
 def _classes(seed: int) -> list[tuple]:
     generator = torch.Generator().manual_seed(seed)
-    y = torch.tensor([0] * 40 + [1] * 25 + [2] * 15)
-    return [(y[torch.randperm(80, generator=generator)], 12, 3 + seed), (y, 6, 11)]
+    sizes = torch.tensor([30, 12, 20, 8, 15, 25, 10, 18, 9, 13])
+    y = torch.arange(10).repeat_interleave(sizes)
+    return [(y[torch.randperm(160, generator=generator)], 30, 3 + seed), (y, 20, 11)]
 
 
 def _promises(y: Tensor, n_labelled: int, seed: int) -> Tensor:
@@ -399,17 +410,20 @@ def _promises(y: Tensor, n_labelled: int, seed: int) -> Tensor:
 
 
 def _kept(answer: Callable, y: Tensor, n_labelled: int, seed: int) -> Tensor:
-    """The share of label draws that have the right number; equally many of each class; no row twice; no row on both
-    sides; no row on neither; that come back with their seed; that differ from other seeds'; and of rows ever drawn.
+    """1 and how far the number of labels is off; then the share of label draws with equally many of each class; no row
+    twice; no row on both sides; no row on neither; that come back with their seed; that differ from other seeds'; and
+    of halves of a class with a row ever drawn.
     Then of those with the two sides exchanged, and of those that are each class's first rows.
     """
 
     def draw(seed: int, state: int = 0) -> tuple[Tensor, Tensor]:
         torch.default_generator.manual_seed(state)
-        pair = answer(y.clone(), n_labelled, seed)
+        pair = answer(handed := y.clone(), n_labelled, seed)
+        if not torch.equal(handed, y):
+            raise Finding("in place", "It changes its argument y in place.", "Whoever calls it may need y again.")
         rows = isinstance(pair, tuple | list) and len(pair) == 2 and all(isinstance(part, Tensor) for part in pair)
         if not rows:
-            hint = "Rows with a label first, all others second."
+            hint = "Is the `return` missing?" if pair is None else "Rows with a label first, all others second."
             raise Finding("type", f"It returns {a_type(pair)}, and a pair of tensors is expected.", hint)
         for part in pair:
             if part.ndim != 1 or part.dtype != torch.int64:
@@ -427,6 +441,8 @@ def _kept(answer: Callable, y: Tensor, n_labelled: int, seed: int) -> Tensor:
     all_rows = set(range(len(y)))
     first = set(_rows_of(y, lambda rows, n, generator: rows[:n], n_labelled, 0).tolist())
 
+    drawn = set().union(*(labelled.tolist() for labelled, _ in runs))
+
     def share(marks: list) -> float:
         return sum(map(bool, marks)) / len(marks)
 
@@ -434,14 +450,14 @@ def _kept(answer: Callable, y: Tensor, n_labelled: int, seed: int) -> Tensor:
     parts = [(set(labelled.tolist()), set(rest.tolist())) for labelled, rest in runs]
     return torch.tensor(
         [
-            share([len(labelled) == n_labelled for labelled, _ in runs]),
+            1 + sum(abs(len(labelled) / n_labelled - 1) for labelled, _ in runs) / len(runs),
             share([(count == per_class).all() for count in counts]),
             share([len(set(labelled.tolist())) == len(labelled) for labelled, _ in runs]),
             share([not rows & others for rows, others in parts]),
             share([rows | others == all_rows for rows, others in parts]),
             share([set(a[0].tolist()) == set(b[0].tolist()) for a, b in zip(runs, again, strict=True)]),
-            share([rows != parts[0][0] for rows, _ in parts[1:]]),
-            share([len(set.union(*(rows for rows, _ in parts))) > 0.4 * len(y)]),
+            share([rows not in [before for before, _ in parts[:i]] for i, (rows, _) in enumerate(parts)]),
+            share([drawn & set(half.tolist()) for c in y.unique() for half in (y == c).nonzero()[:, 0].chunk(2)]),
             share([len(rest) == n_labelled for _, rest in runs]),
             share([rows == first for rows, _ in parts]),
         ]
@@ -455,7 +471,7 @@ BROKEN = (
     "Some rows are in both parts.",
     "Some rows are in neither part.",
     "The same seed does not always give the same rows.",
-    "Different seeds give the same rows.",
+    "Some different seeds give the same rows.",
     "Some rows are never drawn, whatever the seed.",
     "The two parts have changed places.",
     "It takes the first rows of each class.",
@@ -537,7 +553,7 @@ LABEL_SPLIT = Exercise(
             "The second part is all that the first has left.",
         ),
         Wrong(
-            _drawn(lambda rows, n, generator: _shuffled(rows, 3 * n, generator)),
+            _drawn(lambda rows, n, generator: _shuffled(rows, 10 * n, generator)),
             "It draws n_labelled of each class, and n_labelled is the number of all labels.",
             "Divide by the number of classes.",
         ),
@@ -714,6 +730,7 @@ def _photos(seed: int) -> list[tuple]:
         (torch.tensor([[0.5, 0.0]]), torch.tensor(-1.0), torch.tensor([[1.0, 0.5]])),
         (normal(4, 6), torch.tensor(0.7), normal(4, 6)),
         (0.1 * normal(3, 5), torch.tensor(-4.0), 0.1 * normal(3, 5)),
+        (normal(2, 4), torch.tensor(-6.0), normal(2, 4) + 2),
     ]
 
 
@@ -737,7 +754,7 @@ EVERY_PIXEL = "Every pixel has its own factor 1 / (sigma sqrt(2 pi)), although a
 GAUSSIAN = Exercise(
     chapter=11,
     name="gaussian_log_likelihood",
-    tested="it agrees with torch.distributions, and so do its gradients in mu and log_var.",
+    tested="it agrees with torch.distributions, and so do its gradients in mean and log_var.",
     probes=_photos,
     oracle=_gaussian,
     shape="one number for each picture, (B,)",
@@ -747,6 +764,11 @@ GAUSSIAN = Exercise(
             _density(lambda error, log_var: -0.5 * (log_var + error * torch.exp(-log_var))),
             "It forgets log 2 pi.",
             EVERY_PIXEL,
+        ),
+        Wrong(
+            _density(lambda error, log_var: -0.5 * (math.log(6.28) + log_var + error * torch.exp(-log_var))),
+            "It rounds pi to 3.14, and every pixel adds to the error.",
+            "`math.pi` has all its digits.",
         ),
         Wrong(
             lambda mean, log_var, x: -0.5 * ((x - mean) ** 2 * torch.exp(-log_var)).sum(-1) - 0.5 * (LOG_2PI + log_var),
@@ -828,8 +850,11 @@ def _drawings(seed: int) -> list[tuple]:
     ink = torch.rand(3, 21, generator=generator) < 0.25
     dark = torch.where(ink, low, high)
     light = torch.where(ink, high, low)
-    small = torch.tensor([[200, 210, 200, 50, 200], [10, 10, 160, 0, 10]])
-    return [(small.to(torch.uint8),), (dark.to(torch.uint8),), (torch.cat([light, dark[:1]]).to(torch.uint8),)]
+    small = torch.tensor(
+        [[200, 210, 200, 50, 200], [10, 10, 160, 0, 10], [150, 250, 150, 120, 150], [100, 10, 100, 100, 130]]
+    )
+    blank = torch.full((1, 21), 200)
+    return [(small.to(torch.uint8),), (dark.to(torch.uint8),), (torch.cat([light, dark[:1], blank]).to(torch.uint8),)]
 
 
 def _cleaned(grey: Tensor) -> Tensor:
@@ -837,7 +862,7 @@ def _cleaned(grey: Tensor) -> Tensor:
     for row in grey.tolist():
         paper = sorted(row)[(len(row) - 1) // 2]
         ink = max(min(row), max(row), key=lambda extreme: abs(extreme - paper))
-        rows.append([min(1.0, max(0.0, (value - paper) / (ink - paper))) for value in row])
+        rows.append([min(1.0, max(0.0, (value - paper) / (ink - paper or 1))) for value in row])
     return torch.tensor(rows)
 
 
@@ -847,7 +872,7 @@ def _clean(grey: Tensor, paper: Callable, ink: Callable | None = None, clamp: bo
     at = paper(x)
     low, high = _darkest(x), _lightest(x)
     end = ink(x, at) if ink else torch.where(at - low >= high - at, low, high)
-    scaled = (x - at) / (end - at)
+    scaled = ((x - at) / (end - at)).nan_to_num(0)
     return scaled.clamp(0, 1) if clamp else scaled
 
 
@@ -863,6 +888,16 @@ def _median(x: Tensor) -> Tensor:
     return x.median(-1, keepdim=True).values
 
 
+def _darker_half(x: Tensor, paper: Tensor) -> Tensor:
+    return torch.where(paper > 128, _darkest(x), _lightest(x))
+
+
+def _in_bytes(grey: Tensor) -> Tensor:
+    paper, low, high = _median(grey), _darkest(grey), _lightest(grey)
+    ink = torch.where(paper - low >= high - paper, low, high)
+    return ((grey - paper) / (ink - paper)).clamp(0, 1).nan_to_num(0)
+
+
 PAPER = "Most of a drawing is paper: its median is paper, whatever the ink."
 PAPER_AND_INK = Exercise(
     chapter=11,
@@ -876,6 +911,12 @@ PAPER_AND_INK = Exercise(
             lambda grey: grey.float() / 255,
             "It only divides by 255: dark ink on light paper stays the wrong way round.",
             "First find out which is paper.",
+        ),
+        Wrong(_in_bytes, "It works in bytes, where a difference below 0 starts again at 255.", "Make floats first."),
+        Wrong(
+            lambda grey: _clean(grey, _median, _darker_half),
+            "It decides by the paper alone whether the ink is dark or light.",
+            "Which of the two extremes is farther away from the paper?",
         ),
         Wrong(
             lambda grey: 1 - grey.float() / 255,

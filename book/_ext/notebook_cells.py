@@ -1,5 +1,7 @@
 """A page's document tree as the cells of a notebook, to read or to work in."""
 
+import re
+
 import nbformat
 from docutils import nodes
 from notebook_markdown import folded, quoted
@@ -9,6 +11,9 @@ EXERCISES = ("exercise_node", "exercise_enumerable_node")
 BOXES = ("admonition", "note", "tip", "hint", "important", "warning", *EXERCISES)
 BUILD = "ex-build-"  # what the label of an exercise begins with in which a function is built; its name follows
 CHECK = "from vaecore.exercises import check\n\ncheck({name})"
+CHECK_OWN = (
+    'from vaecore.exercises import check\n\ncheck(my_{name}, "{name}")'  # where the page calls a {name} of its own
+)
 
 
 def is_cell(node):
@@ -138,7 +143,11 @@ class WorkNotebook(Notebook):
             for starter in starters:
                 starter.parent.remove(starter)
             name = node["label"].removeprefix(BUILD).replace("-", "_")
-            cells = ["\n\n".join(starter.astext().rstrip() for starter in starters), CHECK.format(name=name)]
+            start = "\n\n".join(starter.astext().rstrip() for starter in starters)
+            before = "\n".join(cell.source for cell in self.cells if cell.cell_type == "code")
+            if is_taken := re.search(rf"(?<![\w.]){name}\(", before):
+                start = start.replace(f"def {name}(", f"def my_{name}(")
+            cells = [start, (CHECK_OWN if is_taken else CHECK).format(name=name)]
         super().block(node)
         self.end_of_words()
         self.cells += map(nbformat.v4.new_code_cell, cells)

@@ -355,6 +355,7 @@ def rsample(noise):
         ("rsample", rsample(lambda e: (e - e.mean(0)) / e.std(0)), "not independent"),
         ("rsample", lambda mu, log_var: torch.randn_like(mu).requires_grad_() + mu.detach(), "standard deviation"),
         ("score_terms", lambda g, mu, sigma, e: g((mu + sigma * e).clamp(-1, 3)) * e / sigma, "it gives"),
+        ("score_terms", lambda g, mu, sigma, e: g((mu + sigma * e).abs()) * e / sigma, "it gives"),
         ("training_step", training_step(lambda elbo: elbo.mean().abs()), "the loss that it returns"),
         ("objective", lambda b, u, q, n, m, a: (n * b.mean().abs() + m * u.mean().abs()) / (n + m) - a * q.mean(), ""),
         ("label_split", lambda y, n, seed: None, "returns None"),

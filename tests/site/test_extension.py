@@ -2,6 +2,7 @@
 
 import sys
 
+import nbformat
 import pytest
 from docutils import nodes
 from site_pages import ROOT
@@ -104,6 +105,14 @@ def test_the_edition_to_work_has_starter_and_check_and_no_solution():
     assert check == ("code", "from vaecore.exercises import check\n\ncheck(kl_sum)")
     assert why[0] == "markdown" and "The task." in why[1] and "def kl_sum" in why[1] and "Add up." not in why[1]
     assert empty == ("code", "")
+
+
+def test_a_starter_leaves_a_function_alone_that_the_page_calls():
+    page = notebooks.WorkNotebook(notebooks.Markdown(None, {}, str))
+    page.cells.append(nbformat.v4.new_code_cell("total = kl_sum(q, p)"))
+    page.section(with_exercises(), 1)
+    starter, check = [cell.source for cell in page.cells if cell.cell_type == "code"][1:3]
+    assert starter.startswith("def my_kl_sum(") and check.endswith('check(my_kl_sum, "kl_sum")')
 
 
 def test_a_page_offers_the_editions_that_it_has(monkeypatch):

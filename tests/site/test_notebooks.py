@@ -132,14 +132,17 @@ def test_solutions_are_folded(page):
             assert cell.metadata.jupyter.source_hidden and cell.metadata.jupyter.outputs_hidden
 
 
-def to_fill_in(exercise):
-    """The cells that the edition to work has below an exercise, a block of the source."""
+def to_fill_in(exercise, before):
+    """The cells that the edition to work has below an exercise, a block of the source, and below these cells."""
     label = exercise.options["label"]
     if not label.startswith("ex-build-"):
         return [""]
     starters = re.findall(r"(?ms)^```python\n(.*?)\n```$", exercise.body)
     name = label.removeprefix("ex-build-").replace("-", "_")
-    return ["\n\n".join(starters), f"from vaecore.exercises import check\n\ncheck({name})"]
+    start, what = "\n\n".join(starters), name
+    if re.search(rf"(?<![\w.]){name}\(", "\n".join(before)):  # the page calls a function of that name
+        start, what = start.replace(f"def {name}(", f"def my_{name}("), f'my_{name}, "{name}"'
+    return [start, f"from vaecore.exercises import check\n\ncheck({what})"]
 
 
 @pytest.mark.parametrize("name", WITH_EXERCISES)
@@ -149,7 +152,7 @@ def test_the_edition_to_work_has_cells_to_fill_in_and_no_solution(name, site):
     expected = []
     for block in ms.blocks(SOLUTION.sub("", WITH_EXERCISES[name])):
         expected += [block.body.rstrip()] if block.kind == "code-cell" else []
-        expected += to_fill_in(block) if block.kind == "exercise" else []
+        expected += to_fill_in(block, expected) if block.kind == "exercise" else []
     assert [without_title(cell.source) for cell in code(notebook)] == expected
     assert "Solution to" not in words(notebook) and raw(words(notebook)) == unbalanced(words(notebook)) == []
 

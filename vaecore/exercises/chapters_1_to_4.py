@@ -499,11 +499,11 @@ RSAMPLE = Exercise(
 
 def _eight(z: Tensor) -> Tensor:
     """log p(x|z) of a small curved decoder, at one x: a smooth function of each draw."""
-    return -0.5 * ((z.cos() - 0.3) ** 2 + (2 * z).sin() ** 2) / 0.2
+    return -0.5 * ((z.cos() - 0.3) ** 2 + ((2 * z).sin() - 0.4) ** 2) / 0.2
 
 
 def _slope_of_eight(z: Tensor) -> Tensor:
-    return -((z.cos() - 0.3) * -z.sin() + 2 * (2 * z).sin() * (2 * z).cos()) / 0.2
+    return -((z.cos() - 0.3) * -z.sin() + 2 * ((2 * z).sin() - 0.4) * (2 * z).cos()) / 0.2
 
 
 def _square(z: Tensor) -> Tensor:
@@ -716,8 +716,8 @@ def _bound(w: float, v: float) -> tuple[Callable, list[Tensor]]:
     return elbo, weights
 
 
-class _Diary(torch.optim.SGD):
-    """An optimiser with a note of what was called: 1 for zero_grad, 2 for backward, 3 for step."""
+class SGD(torch.optim.SGD):
+    """An optimiser that notes what was called: 1 for zero_grad, 2 for backward, 3 for step."""
 
     def __init__(self, weights: list[Tensor], lr: float) -> None:
         super().__init__(weights, lr=lr)
@@ -753,7 +753,7 @@ def _trained(w: float, v: float, lr: float, x: Tensor) -> Tensor:
 def _train(answer: Callable, w: float, v: float, lr: float, x: Tensor) -> Tensor:
     """The same by the answer; at the end, if nothing ever moved, a number that says what was called in which order."""
     (bound, weights), seen = _bound(w, v), []
-    optimizer = _Diary(weights, lr)
+    optimizer = SGD(weights, lr)
     for _ in range(3):
         loss = answer(bound, optimizer, x)
         if type(loss) not in (float, int):

@@ -248,7 +248,7 @@ def _objectives(seed: int) -> list[tuple]:
     return [
         (torch.tensor([-3.0]), torch.tensor([-1.0, -2.0]), torch.tensor([-0.5]), 2, 6, 0.1),
         (normal(4) + 5, normal(7) - 9, normal(4) - 3, 100, 900, 0.5),
-        (normal(3) - 4, normal(2) + 5, normal(3) - 3, 30, 10, 2.0),
+        (normal(3) + 4, normal(2) + 5, normal(3) - 3, 30, 10, 2.0),
     ]
 
 

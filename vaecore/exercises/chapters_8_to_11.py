@@ -424,7 +424,8 @@ def _kept(answer: Callable, y: Tensor, n_labelled: int, seed: int) -> Tensor:
         rows = isinstance(pair, tuple | list) and len(pair) == 2 and all(isinstance(part, Tensor) for part in pair)
         if not rows:
             hint = "Is the `return` missing?" if pair is None else "Rows with a label first, all others second."
-            raise Finding("type", f"It returns {a_type(pair)}, and a pair of tensors is expected.", hint)
+            came = "None" if pair is None else a_type(pair)
+            raise Finding("type", f"It returns {came}, and a pair of tensors is expected.", hint)
         for part in pair:
             if part.ndim != 1 or part.dtype != torch.int64:
                 came = f"It returns {part.dtype} of shape {tuple(part.shape)}"

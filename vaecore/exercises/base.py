@@ -251,8 +251,8 @@ ERRORS = (  # what is in an error's text: its kind, what it means, and a hint
     (
         "only for scalar outputs",
         "error",
-        "It calls `backward` on one number for each picture, and that takes a single number.",
-        "The loss averages over pictures.",
+        "It calls `backward` on many numbers, and that takes a single one.",
+        "A loss averages over pictures; the slopes of many terms at once are those of their sum.",
     ),
     (
         "does not have a grad_fn",

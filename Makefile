@@ -18,7 +18,7 @@ ifeq ($(origin PYTHON),file)
 KEEP = yes
 endif
 
-.PHONY: help book check test test-all test-versions setup lint format lock audit screenshots serve zip linkcheck clean distclean
+.PHONY: help book check test test-all test-versions setup lint format lock audit screenshots serve zip pdf linkcheck clean distclean
 help:
 	@echo "make book         builds the book into _build/html/index.html (SOLUTIONS=0: without solutions, for a class)"
 	@echo "make check        lints, and runs the tests of vaecore that need no built book"
@@ -26,6 +26,7 @@ help:
 	@echo "make test-versions  tests vaecore with the oldest and the newest Python and PyTorch that it supports"
 	@echo "make serve        shows the built book at http://127.0.0.1:8000 (PORT=8001: at another port)"
 	@echo "make zip          packs it into _build/variational-autoencoders.zip, to be read without a network"
+	@echo "make pdf          prints it into _build/variational-autoencoders.pdf, and offers that on its first page"
 	@echo "make linkcheck    asks whether the addresses that the book links to still answer; needs a network"
 	@echo "make screenshots  every page, light and dark, wide and narrow, into _build/screenshots"
 	@echo "make lock         renews requirements.txt from pyproject.toml (UV_ARGS=--upgrade takes newer versions)"
@@ -43,6 +44,9 @@ serve: book
 
 zip: book
 	@$(VENV)/python -m tools.bundle _build/html _build/variational-autoencoders.zip
+
+pdf: book
+	@$(VENV)/python -m tools.pdf _build/html _build/variational-autoencoders.pdf
 
 linkcheck: setup
 	@$(VENV)/python -m tools.build --linkcheck

@@ -155,7 +155,8 @@ def merged(pages: Path, names: list[str], facts: str, numbers: dict[str, int]) -
     body = "".join(f'<div class="bd-content"><div class="bd-article-container">{one}</div></div>' for one in articles)
     title = f'<div class="vae-pdf-title"><h1>{TITLE}</h1><p>{facts}</p></div>'
     ran_on = max((line.get_text() for one in articles for line in one.select("p.chapter-facts")), key=len)
-    body += f'<div class="vae-pdf-colophon"><h1>Colophon</h1><p>{COLOPHON} {facts}</p><p>{ran_on}</p></div>'
+    data = ran_on.partition("; ")[2]  # behind how long the page took
+    body += f'<div class="vae-pdf-colophon"><h1>Colophon</h1><p>{COLOPHON} {facts} {data}</p></div>'
     return (
         f'<!doctype html><html lang="en" data-theme="light" data-mode="light"><head><meta charset="utf-8">'
         f"<title>{TITLE}</title>{''.join(keep)}{styles(titles)}</head>"

@@ -193,6 +193,8 @@ def noisy(mu, log_var):
         (lambda mu, log_var: 0 * kl(mu, log_var), "zero", "numbers are about 0."),
         (lambda mu, log_var: (kl(mu, log_var) * 100).round() / 100, "near", "come near, and are wrong by up to 0.004"),
         (lambda mu, log_var: 1.0005 * kl(mu, log_var), "near", "come near"),
+        (lambda mu, log_var: sum(0.5 * mu[:, k] ** 2 for k in range(10)), "error", "counts further than there is"),
+        (lambda mu, log_var: [a for a, b in [mu.chunk(2)]], "error", "fewer parts than it unpacks"),
         (leaves_the_last_row_out, "end", "only the last entry is wrong"),
         (lambda mu: mu, "error", "cannot be called as the exercise says"),
         (lambda mu, log_var: 1 / 0, "error", "ZeroDivisionError: division by zero"),

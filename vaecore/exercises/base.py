@@ -105,7 +105,11 @@ def _as_tensors(value: Any, like: Any) -> list[Tensor]:
     """The result as tensors; raises Finding where it has another type than `like`, what the oracle gives."""
     wanted = "a pair of tensors" if isinstance(like, tuple) else "a tensor"
     if value is None:
-        raise Finding("type", f"It returns None instead of {wanted}.", "Is the `return` missing?")
+        raise Finding(
+            "type",
+            f"It returns None instead of {wanted}.",
+            "Is the `return` missing? Or is what the last line gives None?",
+        )
     parts, n = (value, len(like)) if isinstance(like, tuple) else ([value], 1)
     is_list = isinstance(parts, tuple | list) and len(parts) == n
     if not is_list or not all(isinstance(part, Tensor) for part in parts):
@@ -131,7 +135,8 @@ def ask(exercise: Exercise, answer: Callable, probe: tuple, like: Any) -> Outcom
     changed = [
         name
         for (name, before), after in zip(named.items(), handed, strict=True)
-        if isinstance(before, Tensor) and not torch.equal(before, after)
+        if isinstance(before, Tensor)
+        and not (torch.equal(before, after) and (name in leaves or after.requires_grad == before.requires_grad))
     ]
     slopes: list[Tensor | None] = [None] * len(leaves)
     if leaves and values[0].requires_grad:
@@ -225,10 +230,14 @@ def examine(exercise: Exercise, answer: Callable, seed: int = 0) -> Verdict:
 MINUS = "In this book higher is better, and a minus stands in the loss alone."
 ON_DEVICE = "Make new tensors on the device of the arguments, as `torch.zeros_like(x)` or `device=x.device`."
 SEE_SHAPES = "Call it by hand on two small tensors, and print the shapes inside."
-FITS = "Print the shapes inside: is a size hard-coded, or an axis of size 1 missing (`keepdim=True`, `[:, None]`)?"
+FITS = "Print the shapes inside. Is a sum missing or over the wrong axis, a size hard-coded, an axis of size 1 missing?"
+COUNTS = "Is a number hard-coded, such as 10, that the shape of an argument gives? Or an axis mistaken for another?"
+SPLITS = "`chunk(2, dim=-1)` halves the last axis; without `dim` it cuts the rows apart."
 ERRORS = (  # what is in an error's text: its kind, what it means, and a hint
     ("must match", "error", "Two of its tensors do not fit together ({said}).", FITS),
     ("same number of dimensions", "error", "Two tensors that it joins do not fit together ({said}).", FITS),
+    ("out of bounds", "error", "It counts further than there is anything ({said}).", COUNTS),
+    ("not enough values to unpack", "error", "It finds fewer parts than it unpacks ({said}).", SPLITS),
     ("mat1 and mat2", "error", "A matrix and what it is multiplied with do not fit together ({said}).", FITS),
     (
         "modified by an inplace operation",
@@ -458,7 +467,7 @@ def _of_rows(exercise: Exercise, answer: Callable, probe: tuple, like: Any) -> I
         return
     mine, theirs = (distance(part, whole[:-1], exercise.tolerance) for whole, part in pairs)  # type: ignore[index]
     if theirs <= 1 < mine:
-        hint = "Where is something added up over axis 0, or (B,) broadcast against (B, 1)?"
+        hint = "Where do rows meet: in a sum over axis 0, in (B,) against (B, 1), or because their order changes?"
         yield Finding("mixed", "The result of one row changes with the other rows of the batch.", hint)
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pikepdf
 import yaml
 from bs4 import BeautifulSoup, Tag
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Browser, sync_playwright
 
 from benchmarks import chromium
 
@@ -164,7 +164,7 @@ def merged(pages: Path, names: list[str], facts: str, numbers: dict[str, int]) -
     )
 
 
-def printed(browser, html: Path, pdf: Path) -> None:
+def printed(browser: Browser, html: Path, pdf: Path) -> None:
     page = browser.new_page()
     page.set_default_timeout(600_000)
     page.goto(html.as_uri(), wait_until="load")
@@ -236,14 +236,13 @@ def commit() -> tuple[str, datetime.datetime]:
     return name, datetime.datetime.fromtimestamp(int(seconds), datetime.UTC)
 
 
-def make(pages: Path, pdf: Path, only: list[str] | None = None) -> None:
+def make(browser: Browser, pages: Path, pdf: Path, only: list[str] | None = None) -> None:
     names = only or [name for name in order() if name not in LEFT_OUT]
     pages, pdf = pages.absolute(), pdf.absolute()
     name, when = commit()
     facts = f"Made of commit {name}, {when:%d %B %Y}. Every number and every picture comes from code that ran."
     pdf.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
-        browser = chromium.launch(playwright)
+    with tempfile.TemporaryDirectory() as folder:
         html, raw = Path(folder, "book.html"), Path(folder, "raw.pdf")
         for beside in pages.iterdir():
             if beside.is_dir():
@@ -254,7 +253,6 @@ def make(pages: Path, pdf: Path, only: list[str] | None = None) -> None:
             html.write_text(text, encoding="utf-8")
             printed(browser, html, raw)
             numbers = numbers_of(raw, text)
-        browser.close()
         finished(raw, text, pdf, when)
 
 
@@ -278,7 +276,10 @@ def main() -> None:
     parser.add_argument("pdf", type=Path)
     parser.add_argument("--only", nargs="+", metavar="NAME", help="these pages")
     args = parser.parse_args()
-    make(args.pages, args.pdf, args.only)
+    with sync_playwright() as playwright:
+        browser = chromium.launch(playwright)
+        make(browser, args.pages, args.pdf, args.only)
+        browser.close()
     if args.only is None:
         offer(args.pages, args.pdf)
     with pikepdf.open(args.pdf) as pdf:

@@ -2,7 +2,6 @@
 
 import pikepdf
 import pytest
-from playwright.sync_api import sync_playwright
 
 from tools import pdf as printer
 
@@ -19,9 +18,9 @@ CUT_OFF = """() => {
 
 
 @pytest.fixture(scope="module")
-def chapter(site, tmp_path_factory):
+def chapter(browser, site, tmp_path_factory):
     file = tmp_path_factory.mktemp("pdf") / "book.pdf"
-    printer.make(site, file, [NAME, "references"])
+    printer.make(browser, site, file, [NAME, "references"])
     return file
 
 
@@ -58,33 +57,31 @@ def check_fonts(pdf) -> None:
         assert is_drawn or any(f"/FontFile{kind}" in described for kind in ("", "2", "3")), font.get("/BaseFont")
 
 
-def test_nothing_is_cut_off(site, tmp_path):
+def test_nothing_is_cut_off(browser, site, tmp_path):
     """As it is laid out for the paper's width."""
     for beside in site.iterdir():
         if beside.is_dir():
             (tmp_path / beside.name).symlink_to(beside)
     names = [name for name in printer.order() if name not in printer.LEFT_OUT]
     (tmp_path / "book.html").write_text(printer.merged(site, names, "", {}), encoding="utf-8")
-    with sync_playwright() as playwright:
-        browser = printer.chromium.launch(playwright)
-        page = browser.new_page(viewport=dict(width=643, height=900))  # 170 mm
-        page.emulate_media(media="print")
-        page.goto((tmp_path / "book.html").as_uri())
-        page.wait_for_function(printer.READY, timeout=300_000)
-        assert page.evaluate(CUT_OFF) == []
-        page.add_style_tag(content="pre { white-space: pre !important; }")
-        assert page.evaluate(CUT_OFF) != []  # so that it can fail
-        browser.close()
+    page = browser.new_page(viewport=dict(width=643, height=900))  # 170 mm
+    page.emulate_media(media="print")
+    page.goto((tmp_path / "book.html").as_uri())
+    page.wait_for_function(printer.READY, timeout=300_000)
+    assert page.evaluate(CUT_OFF) == []
+    page.add_style_tag(content="pre { white-space: pre !important; }")
+    assert page.evaluate(CUT_OFF) != []  # so that it can fail
+    page.close()
 
 
-def test_two_runs_give_the_same_bytes(chapter, site, tmp_path):
-    printer.make(site, tmp_path / "again.pdf", [NAME, "references"])
+def test_two_runs_give_the_same_bytes(browser, chapter, site, tmp_path):
+    printer.make(browser, site, tmp_path / "again.pdf", [NAME, "references"])
     assert (tmp_path / "again.pdf").read_bytes() == chapter.read_bytes()
 
 
 @pytest.mark.slow
-def test_the_whole_book_is_one_small_file(site, tmp_path):
-    printer.make(site, tmp_path / "book.pdf")
+def test_the_whole_book_is_one_small_file(browser, site, tmp_path):
+    printer.make(browser, site, tmp_path / "book.pdf")
     assert (tmp_path / "book.pdf").stat().st_size < 15e6
     with pikepdf.open(tmp_path / "book.pdf") as pdf:
         check_links(pdf)

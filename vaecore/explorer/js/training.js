@@ -231,7 +231,8 @@ function ownDrawing(onDrawn, onAdd, shape) {
   let lines = [];
   let greys = new Uint8Array(shape[0] * shape[1]), added = 0;
   const caption = make("div", { class: "vae-digit-caption" }, "drawing pad");
-  const show = () => drawing.show(lines, new Uint8Array(SIDE * SIDE), lines.length === 0, "Drawing pad");
+  const show = () => drawing.show(lines, new Uint8Array(SIDE * SIDE), lines.length === 0,
+    `Drawing pad: ${lines.length ? "a drawing of yours" : "nothing drawn yet"}`);
   const drawing = drawingPad(caption, line => {
     if (!lines.includes(line)) lines.push(line);
     greys = shrunken(normalise(lines), shape);

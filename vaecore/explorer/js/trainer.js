@@ -16,7 +16,7 @@ const IN_WORKER = [seededNoise, layersOf, newLearner, layerForward, layerBackwar
  * @param {(report: Report) => void} post @returns {(order: Order) => void}
  */
 export function trainer(post) {
-  const BATCH = 50, N_SAMPLES = 6, PLANE_EVERY = 400, SHOW_EVERY = 20, CHUNK = 5; // the last three in milliseconds
+  const BATCH = 50, N_SAMPLES = 6, PLANE_EVERY = 400, SHOW_EVERY = 5, CHUNK = 5; // the last three in milliseconds
   const { port1, port2 } = new MessageChannel();
   let noise = seededNoise(0), learner = newLearner({ dX: 1, width: 1, dZ: 1 }, noise.uniform);
   let /** @type {StepSettings} */ settings = { beta: 1, rate: 0.003, mistake: "none" };

@@ -134,7 +134,8 @@ def test_a_loss_that_runs_away_is_said(page):
     page.locator(PLAY).click()
     page.get_by_text("the loss is no number any more").wait_for()
     assert page.locator(PLAY).inner_text() == "play"
-    assert "NaN" not in page.locator(".vae-live").inner_text()
+    page.wait_for_function("document.querySelector('[role=status]').textContent.includes('no number any more')")
+    assert "NaN" not in page.locator(".vae-live").inner_text() and value(page, "learned") is None
 
 
 def test_a_term_lights_its_part_of_the_machine(page):
@@ -176,6 +177,10 @@ def test_a_drawing_is_seen_and_added(page):
     assert page.locator(".vae-learning .vae-digit-caption").first.inner_text() == "your drawing"
     page.get_by_text("add it to the training digits").click()
     assert "1 of your drawings is among" in page.locator(".vae-source").inner_text()
+    page.get_by_text("one pass").click()
+    page.wait_for_function("document.querySelector('.vae-learning .vae-note').textContent.startsWith('41 steps')")
+    page.get_by_role("button", name="reset").click()  # it stays among them
+    page.wait_for_function("document.querySelector('.vae-learning .vae-note').textContent.startsWith('0 steps')")
     page.get_by_text("one pass").click()
     page.wait_for_function("document.querySelector('.vae-learning .vae-note').textContent.startsWith('41 steps')")
 

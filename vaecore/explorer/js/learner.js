@@ -31,7 +31,8 @@ export function layersOf({ dX, width, dZ }) {
     at = bias + nOut;
     return { weight, bias, nIn, nOut };
   };
-  return { layers: [layer(dX, width), layer(width, 2 * dZ), layer(dZ, width), layer(width, dX)], length: () => at };
+  const layers = [layer(dX, width), layer(width, 2 * dZ), layer(dZ, width), layer(width, dX)];
+  return { layers, length: at };
 }
 
 /**
@@ -39,7 +40,7 @@ export function layersOf({ dX, width, dZ }) {
  * @param {LearnerSizes} sizes @param {() => number} uniform @returns {Learner}
  */
 export function newLearner(sizes, uniform) {
-  const { layers, length } = layersOf(sizes), zeros = () => new Float64Array(length());
+  const { layers, length } = layersOf(sizes), zeros = () => new Float64Array(length);
   const weights = zeros();
   for (const { weight, bias, nIn, nOut } of layers) {
     const most = 1 / Math.sqrt(nIn);

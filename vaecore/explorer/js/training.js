@@ -26,7 +26,8 @@ export const training = {
     const { limit, radius, shape, seed, labels, mistakes, machines } = view.settings, dX = shape[0] * shape[1];
     const [pictures, test] = await Promise.all([view.images("pictures"), view.images("test digits")]);
     const bits = test.map(greys => Float64Array.from(greys, v => (v > 127 ? 1 : 0)));
-    let followed = Math.max(0, labels.indexOf(4)), /** @type {Float64Array} */ digit = bits[followed], own = 0;
+    let followed = Math.max(0, labels.indexOf(4)), /** @type {Float64Array} */ digit = bits[followed];
+    const /** @type {Uint8Array[]} */ mine = []; // the reader's own drawings, which a reset keeps
     let /** @type {Shown | null} */ shown = null, playing = false, sizes = { dX, width: 0, dZ: 0 }, waiting = 0;
 
     const trainer = startTrainer(report => view.guard(() => {
@@ -101,12 +102,12 @@ export const training = {
     }
     function restart() {
       sizes = { dX, width: view.get("width"), dZ: view.get("d_z") };
-      own = 0;
       shown = null;
       curves.clear();
       sum.clear();
       settle();
-      trainer.order({ start: { sizes, seed, pictures, codes: bits, plane: { n: TILES, limit } }, settings: settings(), digit });
+      trainer.order({ start: { sizes, seed, pictures: [...pictures, ...mine], codes: bits, plane: { n: TILES, limit } },
+                      settings: settings(), digit });
       stopped();
     }
     const settings = () => ({ beta: view.get("beta"), rate: view.get("rate"), mistake: view.get("mistake") });
@@ -119,6 +120,7 @@ export const training = {
       playing = false;
       play.replaceChildren("play");
       if (!shown?.steps) return view.say("Nothing learned yet.");
+      if (!Number.isFinite(shown.last.logP - shown.last.kl)) return view.say(count.textContent);
       trainer.order({ weights: true });
       view.say(`Stopped after ${shown.passes.toFixed(1)} passes: log p of x given z ${minus(shown.last.logP, 1)}, ` +
                `the KL ${minus(shown.last.kl, 1)} nats.`);
@@ -128,7 +130,7 @@ export const training = {
     const play = button("play", () => (playing ? stop() : go(Infinity)), { class: "vae-play" });
     const speed = choice("speed ", SPEEDS, () => { if (playing) go(Infinity); });
     const buttons = make("div", { class: "vae-buttons" }, play, button("one step", () => go(1)),
-      button("one pass", () => go(Math.ceil((pictures.length + OWN * own) / 50))), button("reset", restart), speed.row);
+      button("one pass", () => go(Math.ceil((pictures.length + mine.length) / 50))), button("reset", restart), speed.row);
 
     const among = (/** @type {string} */ name, /** @type {string | Node} */ label, /** @type {string} */ words,
                    /** @type {number[]} */ options) =>
@@ -152,8 +154,9 @@ export const training = {
     }
 
     const drawing = ownDrawing((x, greys) => see(x, greys, "your drawing"), greys => {
-      own += 1;
-      trainer.order({ add: Array(OWN).fill(greys) });
+      const add = Array(OWN).fill(greys);
+      mine.push(...add);
+      trainer.order({ add });
     }, shape);
 
     const left = make("div", {}, pad.box, make("div", { class: "vae-buttons" },

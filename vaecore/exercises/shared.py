@@ -155,95 +155,90 @@ def wrong_log_means(made: Callable, n: str) -> tuple[Wrong, ...]:
     )
 
 
+WRONG_KLS = (  # the terms of a KL from N(0, I), what is wrong with them, and a hint
+    (lambda mu, log_var: 2 * kl_terms(mu, log_var), "is twice too large: the factor 1/2 is missing.", HALF),
+    (
+        lambda mu, log_var: 0.5 * kl_terms(mu, log_var),
+        "is only half of what it should be.",
+        "One factor 1/2 is enough.",
+    ),
+    (
+        lambda mu, log_var: 0.5 * (mu**2 + log_var.exp() ** 2 - 1 - 2 * log_var),
+        "takes exp(log_var) for sigma, and squares it again.",
+        LOGARITHM,
+    ),
+    (
+        lambda mu, log_var: 0.5 * (mu**2 + torch.exp(0.5 * log_var) - 1 - log_var),
+        "has sigma where the variance belongs.",
+        LOGARITHM,
+    ),
+    (
+        lambda mu, log_var: 0.5 * (mu**2 + log_var.exp() ** 2 - 1 - log_var),
+        "squares the variance exp(log_var).",
+        LOGARITHM,
+    ),
+    (
+        lambda mu, log_var: 0.5 * (mu**2 + log_var**2 - 1 - (log_var**2).log()),
+        "takes log_var for sigma itself.",
+        "log_var may be negative, sigma may not: which function comes between them?",
+    ),
+    (lambda mu, log_var: 0.5 * (mu**2 + log_var.exp() - log_var), "forgets the -1 of each latent.", MINUS_ONE),
+    (
+        lambda mu, log_var: 0.5 * (mu**2 + log_var.exp() + 1 - log_var),
+        "adds 1 for each latent, where 1 is subtracted.",
+        MINUS_ONE,
+    ),
+    (
+        lambda mu, log_var: 0.5 * (mu**2 + log_var.exp() - 1 + log_var),
+        "has the wrong sign before log_var.",
+        "The KL grows without bound as q shrinks to a point: which term sees to that?",
+    ),
+    (
+        lambda mu, log_var: 0.5 * (mu + log_var.exp() - 1 - log_var),
+        "has mu where mu squared belongs.",
+        "A shift to the left costs as much as one to the right.",
+    ),
+    (
+        lambda mu, log_var: 0.5 * (mu.abs() + log_var.exp() - 1 - log_var),
+        "has the absolute value of mu where mu squared belongs.",
+        "E_q[z^2] is the variance plus something.",
+    ),
+    (
+        lambda mu, log_var: 0.5 * (mu**2 + torch.exp(-log_var) - 1 + log_var),
+        "has the sign of log_var wrong throughout.",
+        LOGARITHM,
+    ),
+    (
+        lambda mu, log_var: 0.5 * mu**2 + log_var.exp() - 1 - log_var,
+        "has the factor 1/2 at mu squared alone.",
+        "Brackets: every term has it.",
+    ),
+    (
+        lambda mu, log_var: 0.5 * (mu**2 - 1 - log_var),
+        "forgets the variance, the term exp(log_var).",
+        "E_q[z^2] is mu^2 plus something.",
+    ),
+    (
+        lambda mu, log_var: 0.5 * (log_var.exp() - 1 - log_var),
+        "does not use mu.",
+        "E_q[z^2] is the variance plus something.",
+    ),
+    (
+        lambda mu, log_var: 0.5 * (mu**2 + log_var.exp() - 1),
+        "forgets the entropy of q: the term -log_var.",
+        "With this, what would keep a variance above 0?",
+    ),
+    (
+        lambda mu, log_var: 0.5 * ((mu**2 + 1) * torch.exp(-log_var) - 1 + log_var),
+        "is taken the other way round: it is that of N(0, I) from q.",
+        "KL(q || p) is an average over draws of q.",
+    ),
+)
+
+
 def wrong_kls(made: Callable, subject: str) -> tuple[Wrong, ...]:
     """Wrong KLs of q from N(0, I); made(terms) is an answer with these terms, and the subject, "It" or "Its KL"."""
-    return (
-        Wrong(
-            made(lambda mu, log_var: 2 * kl_terms(mu, log_var)),
-            f"{subject} is twice too large: the factor 1/2 is missing.",
-            HALF,
-        ),
-        Wrong(
-            made(lambda mu, log_var: 0.5 * kl_terms(mu, log_var)),
-            f"{subject} is only half of what it should be.",
-            "One factor 1/2 is enough.",
-        ),
-        Wrong(
-            made(lambda mu, log_var: 0.5 * (mu**2 + log_var.exp() ** 2 - 1 - 2 * log_var)),
-            f"{subject} takes exp(log_var) for sigma, and squares it again.",
-            LOGARITHM,
-        ),
-        Wrong(
-            made(lambda mu, log_var: 0.5 * (mu**2 + torch.exp(0.5 * log_var) - 1 - log_var)),
-            f"{subject} has sigma where the variance belongs.",
-            LOGARITHM,
-        ),
-        Wrong(
-            made(lambda mu, log_var: 0.5 * (mu**2 + log_var.exp() ** 2 - 1 - log_var)),
-            f"{subject} squares the variance exp(log_var).",
-            LOGARITHM,
-        ),
-        Wrong(
-            made(lambda mu, log_var: 0.5 * (mu**2 + log_var**2 - 1 - (log_var**2).log())),
-            f"{subject} takes log_var for sigma itself.",
-            "log_var may be negative, sigma may not: which function comes between them?",
-        ),
-        Wrong(
-            made(lambda mu, log_var: 0.5 * (mu**2 + log_var.exp() - log_var)),
-            f"{subject} forgets the -1 of each latent.",
-            MINUS_ONE,
-        ),
-        Wrong(
-            made(lambda mu, log_var: 0.5 * (mu**2 + log_var.exp() + 1 - log_var)),
-            f"{subject} adds 1 for each latent, where 1 is subtracted.",
-            MINUS_ONE,
-        ),
-        Wrong(
-            made(lambda mu, log_var: 0.5 * (mu**2 + log_var.exp() - 1 + log_var)),
-            f"{subject} has the wrong sign before log_var.",
-            "The KL grows without bound as q shrinks to a point: which term sees to that?",
-        ),
-        Wrong(
-            made(lambda mu, log_var: 0.5 * (mu + log_var.exp() - 1 - log_var)),
-            f"{subject} has mu where mu squared belongs.",
-            "A shift to the left costs as much as one to the right.",
-        ),
-        Wrong(
-            made(lambda mu, log_var: 0.5 * (mu.abs() + log_var.exp() - 1 - log_var)),
-            f"{subject} has the absolute value of mu where mu squared belongs.",
-            "E_q[z^2] is the variance plus something.",
-        ),
-        Wrong(
-            made(lambda mu, log_var: 0.5 * (mu**2 + torch.exp(-log_var) - 1 + log_var)),
-            f"{subject} has the sign of log_var wrong throughout.",
-            LOGARITHM,
-        ),
-        Wrong(
-            made(lambda mu, log_var: 0.5 * mu**2 + log_var.exp() - 1 - log_var),
-            f"{subject} has the factor 1/2 at mu squared alone.",
-            "Brackets: every term has it.",
-        ),
-        Wrong(
-            made(lambda mu, log_var: 0.5 * (mu**2 - 1 - log_var)),
-            f"{subject} forgets the variance, the term exp(log_var).",
-            "E_q[z^2] is mu^2 plus something.",
-        ),
-        Wrong(
-            made(lambda mu, log_var: 0.5 * (log_var.exp() - 1 - log_var)),
-            f"{subject} does not use mu.",
-            "E_q[z^2] is the variance plus something.",
-        ),
-        Wrong(
-            made(lambda mu, log_var: 0.5 * (mu**2 + log_var.exp() - 1)),
-            f"{subject} forgets the entropy of q: the term -log_var.",
-            "With this, what would keep a variance above 0?",
-        ),
-        Wrong(
-            made(lambda mu, log_var: 0.5 * ((mu**2 + 1) * torch.exp(-log_var) - 1 + log_var)),
-            f"{subject} is taken the other way round: it is that of N(0, I) from q.",
-            "KL(q || p) is an average over draws of q.",
-        ),
-    )
+    return tuple(Wrong(made(terms), f"{subject} {said}", hint) for terms, said, hint in WRONG_KLS)
 
 
 def wrong_terms(bound: Callable) -> tuple[Wrong, ...]:

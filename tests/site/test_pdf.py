@@ -1,7 +1,10 @@
 """The book as one PDF: one chapter at every change, the whole of it among the slow tests."""
 
+import shutil
+
 import pikepdf
 import pytest
+from bs4 import BeautifulSoup
 
 from tools import pdf as printer
 
@@ -77,6 +80,18 @@ def test_nothing_is_cut_off(browser, site, tmp_path):
 def test_two_runs_give_the_same_bytes(browser, chapter, site, tmp_path):
     printer.make(browser, site, tmp_path / "again.pdf", [NAME, "references"])
     assert (tmp_path / "again.pdf").read_bytes() == chapter.read_bytes()
+
+
+def test_the_first_page_offers_it_once(site, tmp_path):
+    file, pages = tmp_path / "book.pdf", tmp_path / "pages"
+    file.write_bytes(b"%PDF")
+    pages.mkdir()
+    shutil.copy(site / "index.html", pages)
+    for _ in range(2):
+        printer.offer(pages, file)
+    buttons = BeautifulSoup((pages / "index.html").read_text(), "html.parser").select("p.vae-buttons > a")
+    assert [button.get_text() for button in buttons].count("PDF") == 1 and buttons[-1]["href"] == "book.pdf"
+    assert (pages / "book.pdf").read_bytes() == b"%PDF"
 
 
 @pytest.mark.slow

@@ -15,6 +15,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import yaml
+
+from tools import messages
 from vaecore.files import write_whole
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -107,10 +110,30 @@ def call(command, environment, lock):
     return subprocess.call(command, env=environment, cwd=ROOT, pass_fds=[lock.fileno()])
 
 
-def jupyter_book(source, toc, out, *options):
+def jupyter_book(source, config, toc, out, *options):
     """Return the command for Python; it runs in ROOT, so that extensions can import `tools`."""
     command = ["-c", "from jupyter_book.cli.main import main; main()", "build", source, "--path-output", out]
-    return [*command, "--config", ROOT / "_config.yml", "--toc", toc, "--all", "--keep-going", *options]
+    return [*command, "--config", config, "--toc", toc, "--all", "--keep-going", *options]
+
+
+def prepare_japanese(source, folder, cache):
+    """Empty the folder; write what Sphinx reads of the translations, and the configuration, whose path is returned."""
+    shutil.rmtree(folder, ignore_errors=True)
+    locales = source / "locales" / "ja"
+    messages.write_compiled(locales / "LC_MESSAGES", folder / "locales" / "ja" / "LC_MESSAGES")
+    settings = merged(*(yaml.safe_load(file.read_text()) for file in (ROOT / "_config.yml", locales / "config.yml")))
+    settings["execute"]["cache"] = str(cache)
+    settings["sphinx"]["config"]["locale_dirs"] = [str(folder / "locales")]
+    config = folder / "_config.yml"
+    config.write_text(yaml.safe_dump(settings, allow_unicode=True))
+    return config
+
+
+def merged(below, above):
+    """Return the first dict with what the second says differently, also in the dicts inside."""
+    if not isinstance(below, dict) or not isinstance(above, dict):
+        return above
+    return below | {name: merged(below.get(name), value) for name, value in above.items()}
 
 
 def surroundings(target):
@@ -132,7 +155,7 @@ def build(out, source, options, lock):
     facts = machine()
     key = execution_key(facts)
     frame = ("_config.yml", "book/_ext", "book/_assets", "tools", "pyproject.toml", "LICENSE")
-    inputs = [key, fingerprint(source, toc, *(ROOT / name for name in frame)), {"solutions": not options.no_solutions}]
+    inputs = [key, fingerprint(source, toc, *(ROOT / name for name in frame)), {"solutions": not options.no_solutions, "language": options.language}]
     whole = not page and not options.linkcheck
     if whole and stamp.exists() and json.loads(stamp.read_text()) == [*inputs, listing(html)]:
         print("Nothing has changed since the last build.")
@@ -155,8 +178,14 @@ def build(out, source, options, lock):
         sys.exit("build: the book is not built; the reasons stand above.")
     strict = [] if page else ["-W", "-n"]
     builder = ["--builder", "linkcheck"] if options.linkcheck else []
-    if call(jupyter_book(source, toc, out, *strict, *builder), environment, lock):
+    if call(jupyter_book(source, ROOT / "_config.yml", toc, out, *strict, *builder), environment, lock):
         sys.exit("build: the book is not built; the reasons stand above.")
+    if options.language == "ja" and not options.linkcheck:
+        japanese = target / "ja"
+        config = prepare_japanese(source, japanese, cache)
+        if call(jupyter_book(source, config, toc, japanese, *strict), environment, lock):
+            sys.exit("build: the pages in Japanese are not built; the reasons stand above.")
+        shutil.move(japanese / "_build" / "html", html / "ja")
     if whole:
         write_whole(stamp, json.dumps([*inputs, listing(html)]).encode())
     return html
@@ -167,6 +196,7 @@ def main():
     parser.add_argument("--out", type=Path, default=ROOT, help="the pages go to OUT/_build/html")
     parser.add_argument("--source", type=Path, default=ROOT / "book", help="the folder of the chapters")
     parser.add_argument("--page", help="only this chapter, such as 02_kl; links to other chapters then only warn")
+    parser.add_argument("--language", choices=["en", "ja"], default="en", help="ja: in Japanese too, in html/ja")
     parser.add_argument("--linkcheck", action="store_true", help="no pages: ask for every address that they link to")
     parser.add_argument("--no-solutions", action="store_true", help="leave the solutions of exercises out")
     options = parser.parse_args()

@@ -1,0 +1,160 @@
+"""The translations: `python -m tools.messages update` brings the .po files up to date with the pages built last.
+
+`python -m tools.messages check [PAGE ...]` says what is wrong with them; it takes seconds and needs no build.
+"""
+
+import argparse
+import io
+import json
+import re
+import sys
+from collections import Counter
+from pathlib import Path
+
+from babel.messages.catalog import Catalog
+from babel.messages.mofile import write_mo
+from babel.messages.pofile import read_po, write_po
+from markdown_it import MarkdownIt
+from myst_parser.config.main import MdParserConfig
+from myst_parser.parsers.mdit import create_md_parser
+
+ROOT = Path(__file__).resolve().parents[1]
+CATALOGUES = ROOT / "book" / "locales" / "ja" / "LC_MESSAGES"
+HEADER = 'msgid ""\nmsgstr ""\n"Language: ja\\n"\n"Content-Type: text/plain; charset=UTF-8\\n"\n\n'
+NO_PAGE = {"figures", "explorers", "vaebook", "sphinx"}  # catalogues of plain words, not of markdown
+TOKENS = re.compile(r"\{[\w:+-]+\}`[^`]*`|\$[^$]+\$|`+[^`]+`+|\]\([^)]*\)|https?://[\w./?#=&%-]+")
+LEFT_OVER = re.compile(r"\*+|`+|\$|\{[a-z:]+\}")
+DIGITS = re.compile(r"\d[\d,.]*\d|\d")
+ENGLISH = re.compile(r"[A-Za-z][a-z']+(?:[ ,;]+[a-z']+){3}")
+JAPANESE = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]")
+
+
+def read(file: Path) -> Catalog:
+    with file.open("rb") as opened:
+        return read_po(opened, locale="ja", charset="utf-8")
+
+
+def written(catalogue: Catalog) -> bytes:
+    """Return the text of a .po file without dates, lines of sources and breaks in lines, so that diffs stay small."""
+    out = io.BytesIO()
+    write_po(out, catalogue, width=0, no_location=True, omit_header=True, ignore_obsolete=True, include_previous=True)
+    return HEADER.encode() + out.getvalue()
+
+
+def renewed(old: Catalog, messages: list[str]) -> Catalog:
+    """Return the messages with the translations of the old catalogue; those of similar messages are marked fuzzy."""
+    new = Catalog(charset="utf-8")
+    for message in messages:
+        new.add(message)
+    old.update(new)
+    ordered = Catalog(charset="utf-8")
+    for message in messages:
+        kept = old[message]
+        ordered.add(message, kept.string, flags=kept.flags, user_comments=kept.user_comments, previous_id=kept.previous_id)
+    return ordered
+
+
+def update(noted: Path, folder: Path) -> None:
+    """Renew the .po file of each list of messages that the build has noted; drop the files of pages that have gone."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for file in sorted(noted.glob("*.json")):
+        target = folder / f"{file.stem}.po"
+        old = read(target) if target.exists() else Catalog(charset="utf-8")
+        target.write_bytes(written(renewed(old, json.loads(file.read_text(encoding="utf-8")))))
+
+
+def write_compiled(folder: Path, target: Path) -> None:
+    """Write the .mo file of each .po file, of the translations that are there and not fuzzy."""
+    target.mkdir(parents=True)
+    for file in sorted(folder.glob("*.po")):
+        with target.joinpath(f"{file.stem}.mo").open("wb") as opened:
+            write_mo(opened, read(file))
+
+
+def tokens(text: str) -> Counter:
+    """Return what a translation keeps as it is: math, code, addresses, and roles with their targets."""
+    found = Counter()
+    for token in TOKENS.findall(text):
+        if role := re.match(r"(\{[^}]*\})`(?:[^`<]*<)?([^`>]*)>?`$", token):
+            token = f"{role[1]}`{role[2]}`"
+        elif token[0] == "$":
+            token = re.sub(r"\\text\{[^}]*\}", r"\\text{}", token)
+        found[token] += 1
+    return found
+
+
+def plain(text: str) -> str:
+    return TOKENS.sub(" ", text)
+
+
+def markdown() -> MarkdownIt:
+    return create_md_parser(MdParserConfig(enable_extensions={"dollarmath", "deflist", "colon_fence"}), _NoRenderer)
+
+
+class _NoRenderer:
+    def __init__(self, parser):
+        self.rules = {}
+
+
+def left_over(text: str, parser: MarkdownIt) -> Counter:
+    """Return the marks of markdown that would be seen by the reader, since they mark nothing."""
+    blocks = parser.parse(text)
+    if [block.type for block in blocks] != ["paragraph_open", "inline", "paragraph_close"]:
+        return Counter({"no paragraph": 1})
+    return Counter(m for t in blocks[1].children or [] if t.type == "text" for m in LEFT_OVER.findall(t.content))
+
+
+def faults(message: str, translation: str, page: str, parser: MarkdownIt) -> list[str]:
+    """Return what is wrong with one translation."""
+    if not translation:
+        return ["not translated"]
+    if page in NO_PAGE:
+        same = message.count("#") == translation.count("#")
+        return [] if same else [f"{message.count('#')} times #, not {translation.count('#')}"]
+    if "\\" in message and not TOKENS.search(message):  # displayed math
+        bare = [re.sub(r"\\text\{[^}]*\}", "", text) for text in (message, translation)]
+        return [] if bare[0] == bare[1] else ["the formula differs outside of \\text{}"]
+    ours, theirs = tokens(translation), tokens(message)
+    found = [f"lacks {token}" for token in (theirs - ours)] + [f"has {token} too much" for token in (ours - theirs)]
+    digits = Counter(DIGITS.findall(plain(message))) - Counter(DIGITS.findall(plain(translation)))
+    found += [f"lacks the number {number}" for number in digits]
+    found += [f"a reader would see {mark}" for mark in left_over(translation, parser) - left_over(message, parser)]
+    if "\n" in translation:
+        found.append("has a line break")
+    if english := ENGLISH.search(plain(translation)):
+        found.append(f"is English: {english[0]}")
+    return found
+
+
+def check(folder: Path, pages: list[str]) -> int:
+    """Print what is wrong, of some pages or all; return how many messages are whole and how many are not."""
+    parser, n_faulty = markdown(), 0
+    for file in [folder / f"{page}.po" for page in pages] or sorted(folder.glob("*.po")):
+        empty, n = 0, 0
+        for message in read(file):
+            if not message.id:
+                continue
+            n += 1
+            found = faults(str(message.id), str(message.string), file.stem, parser)
+            found += ["is fuzzy"] if message.fuzzy else []
+            empty += found == ["not translated"]
+            if found and found != ["not translated"]:
+                print(f"{file.name}: {str(message.id)[:90]}\n    " + "\n    ".join(found))
+            n_faulty += bool(found)
+        print(f"{file.name}: {n - empty} of {n} messages translated")
+    return n_faulty
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("command", choices=["update", "check"])
+    parser.add_argument("pages", nargs="*", help="check only these, such as 02_kl")
+    options = parser.parse_args()
+    if options.command == "check":
+        return min(1, check(CATALOGUES, options.pages))
+    update(ROOT / "_build" / "messages", CATALOGUES)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -124,6 +124,8 @@ def prepare_japanese(source, folder, cache):
     settings = merged(*(yaml.safe_load(file.read_text()) for file in (ROOT / "_config.yml", locales / "config.yml")))
     settings["execute"]["cache"] = str(cache)
     settings["sphinx"]["config"]["locale_dirs"] = [str(folder / "locales")]
+    extensions = settings["sphinx"]["local_extensions"]  # else looked for next to the configuration
+    settings["sphinx"]["local_extensions"] = {name: str(ROOT / place) for name, place in extensions.items()}
     config = folder / "_config.yml"
     config.write_text(yaml.safe_dump(settings, allow_unicode=True))
     return config
@@ -155,7 +157,11 @@ def build(out, source, options, lock):
     facts = machine()
     key = execution_key(facts)
     frame = ("_config.yml", "book/_ext", "book/_assets", "tools", "pyproject.toml", "LICENSE")
-    inputs = [key, fingerprint(source, toc, *(ROOT / name for name in frame)), {"solutions": not options.no_solutions, "language": options.language}]
+    inputs = [
+        key,
+        fingerprint(source, toc, *(ROOT / name for name in frame)),
+        {"solutions": not options.no_solutions, "language": options.language},
+    ]
     whole = not page and not options.linkcheck
     if whole and stamp.exists() and json.loads(stamp.read_text()) == [*inputs, listing(html)]:
         print("Nothing has changed since the last build.")

@@ -15,6 +15,7 @@ from babel.messages.catalog import Catalog
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po, write_po
 from markdown_it import MarkdownIt
+from markdown_it.renderer import RendererHTML
 from myst_parser.config.main import MdParserConfig
 from myst_parser.parsers.mdit import create_md_parser
 
@@ -22,6 +23,7 @@ ROOT = Path(__file__).resolve().parents[1]
 CATALOGUES = ROOT / "book" / "locales" / "ja" / "LC_MESSAGES"
 HEADER = 'msgid ""\nmsgstr ""\n"Language: ja\\n"\n"Content-Type: text/plain; charset=UTF-8\\n"\n\n'
 NO_PAGE = {"figures", "explorers", "vaebook", "sphinx"}  # catalogues of plain words, not of markdown
+SHORT = 40  # characters of a message; shorter ones that resemble each other say different things
 TOKENS = re.compile(r"\{[\w:+-]+\}`[^`]*`|\$[^$]+\$|`+[^`]+`+|\]\([^)]*\)|https?://[\w./?#=&%-]+")
 LEFT_OVER = re.compile(r"\*+|`+|\$|\{[a-z:]+\}")
 DIGITS = re.compile(r"\d[\d,.]*\d|\d")
@@ -41,26 +43,46 @@ def written(catalogue: Catalog) -> bytes:
     return HEADER.encode() + out.getvalue()
 
 
-def renewed(old: Catalog, messages: list[str]) -> Catalog:
-    """Return the messages with the translations of the old catalogue; those of similar messages are marked fuzzy."""
+def renewed(old: Catalog, messages: dict[str, list[str]]) -> Catalog:
+    """Return the messages with the translations of the old catalogue; those of similar messages are marked fuzzy.
+
+    Each message has a list of pages; the file names them where a message may be of any.
+    """
     new = Catalog(charset="utf-8")
     for message in messages:
         new.add(message)
     old.update(new)
     ordered = Catalog(charset="utf-8")
-    for message in messages:
+    for message, pages in messages.items():
         kept = old[message]
-        ordered.add(message, kept.string, flags=kept.flags, user_comments=kept.user_comments, previous_id=kept.previous_id)
+        is_guess = kept.fuzzy and len(message) < SHORT
+        added = ordered.add(message, "" if is_guess else kept.string, auto_comments=[", ".join(pages)] * bool(pages))
+        if kept.fuzzy and not is_guess:
+            added.previous_id = kept.previous_id
+        added.flags = kept.flags & {"fuzzy"} if added.string else set()  # Babel takes roles for formats of Python
     return ordered
 
 
-def update(noted: Path, folder: Path) -> None:
-    """Renew the .po file of each list of messages that the build has noted; drop the files of pages that have gone."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for file in sorted(noted.glob("*.json")):
-        target = folder / f"{file.stem}.po"
-        old = read(target) if target.exists() else Catalog(charset="utf-8")
-        target.write_bytes(written(renewed(old, json.loads(file.read_text(encoding="utf-8")))))
+def wanted(noted: Path, pages: list[str]) -> dict[str, dict[str, list[str]]]:
+    """Return the messages of each catalogue, as the build has noted them page by page, each with its other pages."""
+    found: dict[str, dict[str, list[str]]] = {}
+    for page in pages:
+        for name, messages in json.loads(noted.joinpath(f"{page}.json").read_text(encoding="utf-8")).items():
+            for message in messages:
+                found.setdefault(name, {}).setdefault(message, []).extend([page] * (name != page))
+    return found
+
+
+def update(noted: Path, folder: Path, pages: list[str]) -> None:
+    """Bring the .po files up to date with what the build has noted; drop those of pages that have gone."""
+    catalogues = wanted(noted, pages)
+    for file in folder.glob("*.po"):
+        if file.stem not in catalogues:
+            file.unlink()
+    for name, messages in catalogues.items():
+        file = folder / f"{name}.po"
+        old = read(file) if file.exists() else Catalog(charset="utf-8")
+        file.write_bytes(written(renewed(old, messages)))
 
 
 def write_compiled(folder: Path, target: Path) -> None:
@@ -88,12 +110,7 @@ def plain(text: str) -> str:
 
 
 def markdown() -> MarkdownIt:
-    return create_md_parser(MdParserConfig(enable_extensions={"dollarmath", "deflist", "colon_fence"}), _NoRenderer)
-
-
-class _NoRenderer:
-    def __init__(self, parser):
-        self.rules = {}
+    return create_md_parser(MdParserConfig(enable_extensions={"dollarmath", "deflist", "colon_fence"}), RendererHTML)
 
 
 def left_over(text: str, parser: MarkdownIt) -> Counter:
@@ -152,7 +169,8 @@ def main() -> int:
     options = parser.parse_args()
     if options.command == "check":
         return min(1, check(CATALOGUES, options.pages))
-    update(ROOT / "_build" / "messages", CATALOGUES)
+    pages = sorted(page.stem for page in (ROOT / "book").glob("*.md"))
+    update(ROOT / "_build" / "messages", CATALOGUES, pages)
     return 0
 
 

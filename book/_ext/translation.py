@@ -19,13 +19,18 @@ from sphinx.util.nodes import extract_messages
 from sphinx_exercise.nodes import exercise_enumerable_node, exercise_node, exercise_subtitle
 
 FIGURES = "figures"  # the catalogue of the words in pictures and tables that cells print
-WORDS_IN_MATH = re.compile(r"\\text\{[^}]*[A-Za-z]")
-NUMBER = re.compile(r"(?<![\w.])[−-]?\d[\d,]*(?:\.\d+)?")  # those of runs change; a message has # for each
+WORDS_IN_MATH = re.compile(r"\\text\{(?!(?:loss|data|ELBO)\})[^}]*[A-Za-z]")
+NO_WORDS = re.compile(r"(?:\{py:\w+\}|(?<!\}))`[^`]*`|\$[^$]*\$|^vaecore[.\w]+$")  # code and math
+NUMBER = re.compile(r"(?<![\w.])[−-]?\d+(?:,\d{3})*(?:\.\d+)?")  # those of runs change; a message has # for each
+JAPANESE = r"[\u3000-\u30ff\u3400-\u9fff\uff00-\uffef]"
+JAPANESE_START, JAPANESE_END = re.compile(JAPANESE), re.compile(f"{JAPANESE}$")
+JAPANESE_SPACE_START, JAPANESE_SPACE_END = re.compile(f" {JAPANESE}"), re.compile(f"{JAPANESE} $")
 SHOWN = re.compile(
     r'<(?P<tag>script|style)\b.*?</(?P=tag)>|aria-label="(?P<label>[^"]*)"|(?<=>)(?P<text>(?:[^<>]|<wbr/>)+)(?=<)',
     re.DOTALL,
 )
 WORD = re.compile(r"[A-Za-z]{2}")
+CODE = re.compile(r"\S*[_*].*|True|False|−?inf|nan|[A-Z]\w*[a-z][A-Z]\w*")  # as it stands in tables
 
 
 def catalogue(app, name):
@@ -46,7 +51,7 @@ def in_pictures(fragment, say):
     def translate(found):
         kind = "label" if found["label"] else "text"
         words = " ".join(html.unescape((found[kind] or "").replace("<wbr/>", "")).split())
-        if not WORD.search(words):
+        if not WORD.search(words) or CODE.fullmatch(words):
             return found[0]
         message = NUMBER.sub("#", words)
         translated = say(message)
@@ -58,11 +63,16 @@ def in_pictures(fragment, say):
     return SHOWN.sub(translate, fragment)
 
 
-class Notes(dict):
-    """The messages of each page, in their order, as build.py keeps them for tools/messages.py."""
+def is_head(node):
+    """Whether it is one of the settings above the page's title."""
+    return isinstance(node.parent, nodes.field | nodes.field_body)
 
-    def note(self, page, message):
-        found = self.setdefault(page, [])
+
+class Notes(dict):
+    """The messages of each page by their catalogue, in their order, for tools/messages.py."""
+
+    def note(self, page, catalogue, message):
+        found = self.setdefault(page, {}).setdefault(catalogue, [])
         if message not in found:
             found.append(message)
 
@@ -78,35 +88,56 @@ class Messages(SphinxTransform):
         for title in self.document.findall(exercise_subtitle):
             title.rawsource = title.rawsource or title.astext()
             title.source, title.line = self.document["source"], 0
+            title.parent["translatable"] = False  # "Exercise" and the title in one
         for block in self.document.findall(nodes.math_block):
-            block["translatable"] = False  # Locale would take it for a paragraph
-            if WORDS_IN_MATH.search(block.astext()):
-                notes.note(page, block.astext())
-                block.children = [nodes.Text(say(block.astext()))]
+            block["translatable"] = WORDS_IN_MATH.search(block.astext()) is not None
         for node, message in extract_messages(self.document):
             if "docstring of" in (node.source or ""):  # code, and stays English
                 node["translatable"] = False
-            elif re.search(r"[A-Za-z]", re.sub(r"`[^`]*`(?<!\}`)|\$[^$]*\$", "", message)):
-                notes.note(page, message)
+            elif isinstance(node, nodes.math_block):
+                notes.note(page, page, message)
+                node[:] = [nodes.Text(say(message))]
+                node["translatable"] = False  # Locale would take it for a paragraph
+            elif re.search(r"[A-Za-z]", NO_WORDS.sub("", message)) and not is_head(node):
+                notes.note(page, page, message)
         found = catalogue(self.app, FIGURES)
 
         def words(message):
-            notes.note(FIGURES, message)
+            notes.note(page, FIGURES, message)
             return found(message)
 
         for output in self.document.findall(nodes.raw):
             if "html" in output.get("format", "").split():
-                output.children = [nodes.Text(in_pictures(output.astext(), words))]
+                output[:] = [nodes.Text(in_pictures(output.astext(), words))]
 
 
 class AfterLocale(SphinxTransform):
-    """sphinx_exercise keeps a copy of each exercise for its solution's title; it is to be the translated one."""
+    """Takes the spaces out that stand between Japanese letters only because markdown wants them around its marks.
+
+    sphinx_exercise keeps a copy of each exercise for its solution's title; it is to be the translated one.
+    """
 
     default_priority = 21
 
     def apply(self):
+        for text in list(self.document.findall(nodes.Text)) if self.config.language == "ja" else []:
+            before, after = neighbours(text)
+            words = str(text)
+            if JAPANESE_END.search(before) and JAPANESE_SPACE_START.match(words):
+                words = words[1:]
+            if JAPANESE_SPACE_END.search(words) and JAPANESE_START.match(after):
+                words = words[:-1]
+            if words != text:
+                text.parent.replace(text, nodes.Text(words))
         for node in self.document.findall(lambda n: isinstance(n, exercise_node | exercise_enumerable_node)):
             self.env.sphinx_exercise_registry[node["label"]]["node"] = node.deepcopy()
+
+
+def neighbours(text):
+    """Return the words right before and right after a text in its line."""
+    line = text.parent.children
+    at = next(i for i, node in enumerate(line) if node is text)
+    return tuple(line[i].astext() if 0 <= i < len(line) else "" for i in (at - 1, at + 1))
 
 
 class Captions(SphinxTransform):
@@ -119,7 +150,7 @@ class Captions(SphinxTransform):
         for toctree in self.document.findall(addnodes.toctree):
             toctree.preserve_original_messages()
             for message in toctree.extract_original_messages():
-                self.app.vaebook_notes.note(self.env.docname, message)
+                self.app.vaebook_notes.note(self.env.docname, self.env.docname, message)
                 toctree.apply_translated_message(message, say(message))
 
 

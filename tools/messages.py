@@ -38,6 +38,8 @@ def read(file: Path) -> Catalog:
 
 def written(catalogue: Catalog) -> bytes:
     """Return the text of a .po file without dates, lines of sources and breaks in lines, so that diffs stay small."""
+    for message in catalogue:
+        message.flags &= {"fuzzy"}  # Babel takes roles for formats of Python
     out = io.BytesIO()
     write_po(out, catalogue, width=0, no_location=True, omit_header=True, ignore_obsolete=True, include_previous=True)
     return HEADER.encode() + out.getvalue()
@@ -59,7 +61,7 @@ def renewed(old: Catalog, messages: dict[str, list[str]]) -> Catalog:
         added = ordered.add(message, "" if is_guess else kept.string, auto_comments=[", ".join(pages)] * bool(pages))
         if kept.fuzzy and not is_guess:
             added.previous_id = kept.previous_id
-        added.flags = kept.flags & {"fuzzy"} if added.string else set()  # Babel takes roles for formats of Python
+        added.flags = set(kept.flags) if added.string else set()
     return ordered
 
 

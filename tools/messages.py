@@ -12,6 +12,7 @@ from collections import Counter
 from pathlib import Path
 
 from babel.messages.catalog import Catalog
+from babel.messages.extract import extract_from_file
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po, write_po
 from markdown_it import MarkdownIt
@@ -22,8 +23,10 @@ from myst_parser.parsers.mdit import create_md_parser
 ROOT = Path(__file__).resolve().parents[1]
 CATALOGUES = ROOT / "book" / "locales" / "ja" / "LC_MESSAGES"
 HEADER = 'msgid ""\nmsgstr ""\n"Language: ja\\n"\n"Content-Type: text/plain; charset=UTF-8\\n"\n\n'
-NO_PAGE = {"figures", "explorers", "vaebook", "sphinx"}  # catalogues of plain words, not of markdown
+NO_PAGE = {"figures", "scripts", "vaebook", "sphinx"}  # catalogues of plain words, not of markdown
 SHORT = 40  # characters of a message; shorter ones that resemble each other say different things
+BY_HAND = {"scripts", "sphinx"}  # those that no build notes
+PLACES = re.compile(r"#|\{\w+\}")
 TOKENS = re.compile(r"\{[\w:+-]+\}`[^`]*`|\$[^$]+\$|`+[^`]+`+|\]\([^)]*\)|https?://[\w./?#=&%-]+")
 LEFT_OVER = re.compile(r"\*+|`+|\$|\{[a-z:]+\}")
 DIGITS = re.compile(r"\d[\d,.]*\d|\d")
@@ -75,11 +78,17 @@ def wanted(noted: Path, pages: list[str]) -> dict[str, dict[str, list[str]]]:
     return found
 
 
+def of_extensions() -> dict[str, list[str]]:
+    """Return the fixed words of the book's extensions."""
+    files = sorted((ROOT / "book" / "_ext").glob("*.py"))
+    return {found[1]: [] for file in files for found in extract_from_file("python", file, keywords={"_": None})}
+
+
 def update(noted: Path, folder: Path, pages: list[str]) -> None:
     """Bring the .po files up to date with what the build has noted; drop those of pages that have gone."""
-    catalogues = wanted(noted, pages)
+    catalogues = wanted(noted, pages) | {"vaebook": of_extensions()}
     for file in folder.glob("*.po"):
-        if file.stem not in catalogues:
+        if file.stem not in {*catalogues, *BY_HAND}:
             file.unlink()
     for name, messages in catalogues.items():
         file = folder / f"{name}.po"
@@ -128,8 +137,8 @@ def faults(message: str, translation: str, page: str, parser: MarkdownIt) -> lis
     if not translation:
         return ["not translated"]
     if page in NO_PAGE:
-        same = message.count("#") == translation.count("#")
-        return [] if same else [f"{message.count('#')} times #, not {translation.count('#')}"]
+        places = [Counter(PLACES.findall(text)) for text in (message, translation)]
+        return [] if places[0] == places[1] else [f"has not the places of the English: {dict(places[0])}"]
     if "\\" in message and not TOKENS.search(message):  # displayed math
         bare = [re.sub(r"\\text\{[^}]*\}", "", text) for text in (message, translation)]
         return [] if bare[0] == bare[1] else ["the formula differs outside of \\text{}"]

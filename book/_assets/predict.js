@@ -12,7 +12,8 @@
     const right = tolerance ? Math.abs(guess - answer) <= Number(tolerance) + 1e-9 : guess === answer;
     const verdict = form.querySelector("output");
     verdict.append(form.querySelector(".vae-predict-reason"));
-    verdict.firstChild.textContent = right ? "Yes." : "Not quite.";
+    const words = right ? "Yes." : "Not quite.";
+    verdict.firstChild.textContent = globalThis.vaebookSay?.(words) ?? words;
     form.dataset.verdict = right ? "right" : "wrong";
   });
 

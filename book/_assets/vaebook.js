@@ -1,7 +1,7 @@
 // What the theme's own scripts leave undone. Loaded before the page's body is there.
 "use strict";
 {
-  const root = document.documentElement;
+  const root = document.documentElement, say = words => globalThis.vaebookSay?.(words) ?? words;
   // The search stores its words; where storage is off it would stop there.
   try { void localStorage; } catch {
     Object.defineProperty(window, "localStorage", { value: { getItem: () => null, setItem() {}, removeItem() {} } });
@@ -14,7 +14,7 @@
     const found = document.getElementById("search-results"), asked = new URLSearchParams(location.search).get("q");
     const lacks = broken || typeof Search !== "object" || !Search.hasIndex();
     if (!found || !asked || !lacks || found.querySelector("li")) return;
-    found.textContent = "The search does not work here: a file that it needs is missing or damaged.";
+    found.textContent = say("The search does not work here: a file that it needs is missing or damaged.");
   });
 
   // A page from a disk may not fetch the others, whose words the search would quote below its results.
@@ -49,8 +49,9 @@
     button.className = "btn btn-sm vae-folds";
     const folded = () => all("details:not([open]), .admonition.toggle-hidden");
     const name = () => {
-      button.textContent = folded().length ? "Open all" : "Close all";
-      button.setAttribute("aria-label", `${button.textContent} folded blocks`);
+      const words = folded().length ? "Open all" : "Close all";
+      button.textContent = say(words);
+      button.setAttribute("aria-label", say(`${words} folded blocks`));
     };
     const turn = box => {
       if (box.matches("details")) box.open = !box.open;

@@ -5,6 +5,7 @@ import re
 import nbformat
 from docutils import nodes
 from notebook_markdown import folded, quoted
+from words import _
 
 FORM = {"cellView": "form", "jupyter": {"source_hidden": True}}  # folded: the former in Colab, the latter elsewhere
 EXERCISES = ("exercise_node", "exercise_enumerable_node")
@@ -63,10 +64,10 @@ class Notebook:
             self.end_of_words()
         elif kind == "solution_node":
             title = self.words.inline(node.children[0]) if not node.get("title") else node["title"]
-            self.box(node, lambda text, more: folded(title + (", continued" if more else ""), text), title)
+            self.box(node, lambda text, more: folded(title + (_(", continued") if more else ""), text), title)
         elif kind in BOXES:
             title, wrap = self.box_title(node), wrapping(node)
-            self.box(node, lambda text, more: wrap(title + (", continued" if more else ""), text))
+            self.box(node, lambda text, more: wrap(title + (_(", continued") if more else ""), text))
         else:
             self.say(self.words.block(node))
 
@@ -116,10 +117,10 @@ class Notebook:
         text, metadata = source.next_node(nodes.literal_block).astext(), {}
         tags = node.get("cell_metadata", {}).get("tags", [])
         if hide:
-            text = f"# @title {hide}: its code\n{text}"
+            text = f"# @title {_('{title}: its code').format(title=hide)}\n{text}"
             metadata = {**FORM, "collapsed": True, "jupyter": {**FORM["jupyter"], "outputs_hidden": True}}
         elif "hide-input" in tags or "hide-cell" in tags:
-            text, metadata = f"# @title The code of this cell, folded\n{text}", FORM
+            text, metadata = f"# @title {_('The code of this cell, folded')}\n{text}", FORM
         self.end_of_words()
         self.cells.append(nbformat.v4.new_code_cell(text, metadata=metadata | ({"tags": tags} if tags else {})))
         for figure in node.findall(nodes.figure):

@@ -11,6 +11,7 @@ import textwrap
 from docutils import nodes
 from sphinx.util import logging
 from sphinx.util.math import get_node_equation_number
+from words import _
 
 logger = logging.getLogger(__name__)
 NOTHING = {"comment", "target", "toctree", "label"}
@@ -162,7 +163,7 @@ class Markdown:
         letters = [part["letter"] for part in node.children[1:-1]]
         listed = "\n".join(f"- {letter}: {text}" for letter, text in zip(letters, options, strict=True))
         answer = f"{node['answer']} {node['unit']}".strip()
-        said = [f"**Predict first.** {question}", listed, folded("Answer", f"**{answer}.** {reason}")]
+        said = [f"**{_('Predict first')}.** {question}", listed, folded(_("Answer"), f"**{answer}.** {reason}")]
         return "\n\n".join(filter(None, said))
 
     def block_table(self, node):

@@ -21,6 +21,7 @@ from docutils import nodes
 from notebook_cells import EXERCISES, FORM, Notebook, WorkNotebook, is_cell
 from notebook_markdown import Markdown
 from solutions import left_out
+from words import _
 
 from tools.code_wheel import code_wheel, imports
 
@@ -39,15 +40,16 @@ def references(doctree):
     links = (node for node in doctree.findall(nodes.reference) if "bibtex-citation" in node.parent.get("classes", ()))
     cited = {link["reftitle"] for link in links}
     works = [re.sub(r"URL: (\S+)\.$", r"<\1>", work).replace("*", r"\*") for work in sorted(cited)]
-    return "\n".join(["## References", "", *(f"- {work}" for work in works)]) if works else ""
+    return "\n".join([f"## {_('References')}", "", *(f"- {work}" for work in works)]) if works else ""
 
 
 def first_cell(weights, cells):
     packed = base64.b64encode(lzma.compress(code_wheel(ROOT), preset=9)).decode()
     imported = imports(ROOT, "\n".join(cell.source for cell in cells if cell.cell_type == "code"))
     call = f'bring(\n    weights="{weights}",\n    imported={imported},\n    packed="{packed}",\n)'
-    source = (ROOT / "tools" / "first_cell.py").read_text(encoding="utf-8")
-    return nbformat.v4.new_code_cell(f"{source}\n\n{call}", metadata=FORM)
+    source = (ROOT / "tools" / "first_cell.py").read_text(encoding="utf-8").partition("\n")[2]
+    title = _("Set-up: run this cell first. It brings the book's code, and installs what is missing here.")
+    return nbformat.v4.new_code_cell(f"# @title {title}\n{source}\n\n{call}", metadata=FORM)
 
 
 def notebook(app, pagename, doctree, edition=Notebook):
@@ -61,7 +63,8 @@ def notebook(app, pagename, doctree, edition=Notebook):
             page.section(section, 1)
     page.say(references(doctree))
     book = f"[{app.config.html_title}]({site})" if site else f"*{app.config.html_title}*"
-    page.say(f"---\n\nA page of {book}, by {app.config.author}. Text and figures: CC BY 4.0. Code: MIT.")
+    said = _("A page of {book}, by {author}. Text and figures: CC BY 4.0. Code: MIT.")
+    page.say("---\n\n" + said.format(book=book, author=app.config.author))
     page.end_of_words()
     cells = [first_cell(f"{site}weights/" if site else "", page.cells), *page.cells]
     for number, cell in enumerate(cells):
@@ -88,10 +91,10 @@ def colab(repository, pagename):
 def editions(doctree):
     """Suffix of the file to edition, link and link to Colab."""
     if not any(type(node).__name__ in EXERCISES for node in doctree.findall(nodes.Element)):
-        return {"": (Notebook, "Download notebook", "Open in Colab")}
+        return {"": (Notebook, _("Download notebook"), _("Open in Colab"))}
     both = {
-        "": (Notebook, "Notebook to read", "In Colab, to read"),
-        "_to_work": (WorkNotebook, "Notebook to work", "In Colab, to work"),
+        "": (Notebook, _("Notebook to read"), _("In Colab, to read")),
+        "_to_work": (WorkNotebook, _("Notebook to work"), _("In Colab, to work")),
     }
     return {"_to_work": both["_to_work"]} if left_out() else both
 

@@ -18,6 +18,7 @@ from html import escape
 from docutils import nodes
 from docutils.parsers.rst import directives
 from sphinx.util.docutils import SphinxDirective
+from words import _
 
 OPTION = re.compile(r"^- ([a-d]): +(.+)$")
 
@@ -115,7 +116,7 @@ def depart_predict(self, node):
 
 
 def visit_question(self, node):
-    self.body.append('<legend><span class="vae-predict-first">Predict first</span> ')
+    self.body.append('<legend><span class="vae-predict-first">' + _("Predict first") + "</span> ")
 
 
 def depart_question(self, node):
@@ -123,7 +124,8 @@ def depart_question(self, node):
     if "tolerance" in node.parent:
         unit = escape(node.parent["unit"])
         self.body.append(
-            f'<label>Your guess <input type="number" name="guess" step="any" required="required" /> {unit}</label>\n'
+            f"<label>{_('Your guess')} "
+            f'<input type="number" name="guess" step="any" required="required" /> {unit}</label>\n'
         )
 
 
@@ -142,7 +144,7 @@ def depart_option(self, node):
 def visit_reason(self, node):
     answer = escape(f"{node.parent['answer']} {node.parent['unit']}".strip())
     self.body.append(
-        '<button type="submit">Check</button>\n<details><summary>Answer</summary>'
+        f'<button type="submit">{_("Check")}</button>\n<details><summary>{_("Answer")}</summary>'
         f'<p><b class="vae-predict-answer">{answer}.</b> <span class="vae-predict-reason">'
     )
 

@@ -17,11 +17,12 @@ from sphinx import addnodes
 from sphinx.transforms import SphinxTransform
 from sphinx.util.nodes import extract_messages
 from sphinx_exercise.nodes import exercise_enumerable_node, exercise_node, exercise_subtitle
+from words import numberless, with_numbers
 
+SCRIPTS = "scripts"  # the catalogue of the words that scripts write, in explorers above all (_assets/words.js)
 FIGURES = "figures"  # the catalogue of the words in pictures and tables that cells print
 WORDS_IN_MATH = re.compile(r"\\text\{(?!(?:loss|data|ELBO)\})[^}]*[A-Za-z]")
 NO_WORDS = re.compile(r"(?:\{py:\w+\}|(?<!\}))`[^`]*`|\$[^$]*\$|^vaecore[.\w]+$")  # code and math
-NUMBER = re.compile(r"(?<![\w.])[−-]?\d+(?:,\d{3})*(?:\.\d+)?")  # those of runs change; a message has # for each
 JAPANESE = r"[\u3000-\u30ff\u3400-\u9fff\uff00-\uffef]"
 JAPANESE_START, JAPANESE_END = re.compile(JAPANESE), re.compile(f"{JAPANESE}$")
 JAPANESE_SPACE_START, JAPANESE_SPACE_END = re.compile(f" {JAPANESE}"), re.compile(f"{JAPANESE} $")
@@ -33,16 +34,15 @@ WORD = re.compile(r"[A-Za-z]{2}")
 CODE = re.compile(r"\S*[_*].*|True|False|−?inf|nan|[A-Z]\w*[a-z][A-Z]\w*")  # as it stands in tables
 
 
-def catalogue(app, name):
-    """Return a function from message to translation, or to the message itself where there is none."""
+def catalogue(app, name, whole=False):
+    """Return a function from message to translation, or to the message itself where there is none; or the whole."""
     folder = Path(app.srcdir, app.config.locale_dirs[0])
-    return gettext.translation(name, folder, [app.config.language], fallback=True).gettext
-
-
-def with_numbers(words, translation):
-    """Return the translation, each # of which becomes the number that stands in its place in the English words."""
-    numbers = iter(NUMBER.findall(words))
-    return re.sub("#", lambda found: next(numbers, "#"), translation)
+    found = gettext.translation(name, folder, [app.config.language], fallback=True)
+    return (
+        {message: said for message, said in vars(found).get("_catalog", {}).items() if message}
+        if whole
+        else found.gettext
+    )
 
 
 def in_pictures(fragment, say):
@@ -53,7 +53,7 @@ def in_pictures(fragment, say):
         words = " ".join(html.unescape((found[kind] or "").replace("<wbr/>", "")).split())
         if not WORD.search(words) or CODE.fullmatch(words):
             return found[0]
-        message = NUMBER.sub("#", words)
+        message = numberless(words)
         translated = say(message)
         if translated == message:
             return found[0]
@@ -156,6 +156,15 @@ class Captions(SphinxTransform):
 
 def prepare(app):
     app.vaebook_notes = Notes()
+    if app.config.language != "en" and "html" in app.builder.format:
+        words = catalogue(app, SCRIPTS, whole=True)
+        pictures = catalogue(app, FIGURES, whole=True)  # explorers show the machine too
+        words |= {message: said for message, said in pictures.items() if message.startswith("Graph of the machine")}
+        file = Path(app.outdir, "_static", "words-of-scripts.js")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(f"var vaebookWords = {json.dumps(words, ensure_ascii=False)};\n", encoding="utf-8")
+        app.add_js_file(file.name, priority=300)
+        app.add_js_file("words.js", priority=300)
 
 
 def write_notes(app, exception):
@@ -168,6 +177,7 @@ def write_notes(app, exception):
 
 
 def setup(app):
+    app.add_message_catalog("vaebook", str(Path(app.srcdir, app.config.locale_dirs[0])))
     app.add_transform(Messages)
     app.add_transform(AfterLocale)
     app.add_transform(Captions)

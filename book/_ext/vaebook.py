@@ -15,6 +15,7 @@ from sphinx.search.en import SearchEnglish
 from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
+from words import _, numberless, with_numbers
 
 logger = logging.getLogger(__name__)
 ASSETS = Path(__file__).resolve().parents[1] / "_assets"
@@ -35,7 +36,6 @@ JAPANESE_QUOTE = re.compile(r"<blockquote>(?=(?:(?!</blockquote>).)*[\u3040-\u30
 TOUCHING = r"([^\s<>\u3000-\uffef]{0,20})"  # not Japanese, which has no spaces: its lines break anywhere
 FORMULA = re.compile(rf'{TOUCHING}<span class="math [^>]*>[^<]*</span>{TOUCHING}')
 ASSET = re.compile(r'<(style|script)([^>]*) class="vae-(style|blob|module)"( data-id="(\w+)")?>(.*?)</\1>', re.DOTALL)
-TITLES = {"search": "Search", "genindex": "Index of all names"}  # pages that bring none
 TEXT = re.compile(r"<text\b.*?</text>", re.DOTALL)
 FONT_SIZE = re.compile(r"""\bfont(?:-size)?(?:: ?|=")(?:[a-z]+ )*([\d.]+)""")
 LEAST_TEXT = 9  # CSS pixels: a picture shrinks no further than until its smallest words have this size; its box scrolls
@@ -69,6 +69,13 @@ class FillChapterFacts(SphinxPostTransform):
             node.replace_self(nodes.paragraph("", facts, classes=["chapter-facts"]))
 
 
+def descriptions():
+    """What `vaecore.data` says of the digits, as messages."""
+    return _("MNIST: # training and # test digits"), _(
+        "MNIST: # training and # test digits of the # bundled with vaecore"
+    )
+
+
 def machine():
     """The machine the chapters ran on, as build.py noted it; it drops old executions when this changes."""
     if "VAEBOOK_MACHINE" not in os.environ:
@@ -78,14 +85,16 @@ def machine():
 
 def sentence(seconds, on, loads_digits):
     """One line such as: This page ran in 41 s on 2 CPU cores; toy data of its own; Python 3.11, torch 2.15.0."""
-    took = "less than a second" if seconds < 1 else f"{seconds:.0f} s"
+    took = _("less than a second") if seconds < 1 else _("{n} s").format(n=f"{seconds:.0f}")
     if seconds >= 120:
-        took = f"{seconds / 60:.0f} minutes"
-    cores = f"{on['cores']} CPU core" + "s" * (on["cores"] != 1)
-    device = {"cpu": cores, "mps": "the GPU of a Mac"}.get(on["device"], on["device"])
-    python = ".".join(on["python"].split(".")[:2])
-    data = on["data"] if loads_digits else "toy data of its own"
-    return f"This page ran in {took} on {device}; {data}; Python {python}, torch {on['torch'].split('+')[0]}."
+        took = _("{n} minutes").format(n=f"{seconds / 60:.0f}")
+    cores = (_("{n} CPU core") if on["cores"] == 1 else _("{n} CPU cores")).format(n=on["cores"])
+    device = {"cpu": cores, "mps": _("the GPU of a Mac")}.get(on["device"], on["device"])
+    data = with_numbers(on["data"], _(numberless(on["data"]))) if loads_digits else _("toy data of its own")
+    versions = dict(python=".".join(on["python"].split(".")[:2]), torch=on["torch"].split("+")[0])
+    return _("This page ran in {took} on {device}; {data}; Python {python}, torch {torch}.").format(
+        took=took, device=device, data=data, **versions
+    )
 
 
 def pictures_to_files(body, folder, link):
@@ -166,9 +175,9 @@ def first_paragraph(doctree):
     """What the page promises, or else its opening words, for search engines and link previews."""
     for paragraph in doctree.findall(nodes.paragraph):
         text = " ".join(paragraph.astext().split())
-        own = "chapter-facts" not in paragraph["classes"] and not text.startswith("Before:")
+        own = "chapter-facts" not in paragraph["classes"] and not text.startswith(_("Before:"))
         if own and isinstance(paragraph.parent, nodes.section):
-            text = re.sub("^After:", "After this page", text)
+            text = re.sub("^" + _("After:"), _("After this page"), text)
             return text if len(text) <= 160 else text[:160].rsplit(" ", 1)[0] + " ..."
     return None
 
@@ -191,8 +200,9 @@ def finish_page(app, pagename, templatename, context, doctree):
         body = formulas_with_what_touches_them(quotes_in_their_language(pictures_to_screens(body)))
         context["body"] = without_slips(body)
     description = first_paragraph(doctree) if doctree is not None else None
-    description = description or f"{context.get('title') or TITLES[pagename]}: {app.config.html_title}"
-    context.setdefault("pagetitle", TITLES.get(pagename))  # the heading on paper
+    titles = {"search": _("Search"), "genindex": _("Index of all names")}  # pages that bring none
+    description = description or f"{context.get('title') or titles[pagename]}: {app.config.html_title}"
+    context.setdefault("pagetitle", titles.get(pagename))  # the heading on paper
     tag = f'<meta name="description" content="{html.escape(description)}" />'
     context["metatags"] = context.get("metatags", "") + tag
 

@@ -1,0 +1,50 @@
+// Says in the page's language what scripts write in English. The words lie in `vaebookWords`, which a page in English
+// lacks: its pages do not load this file. A message may have places, {1} and so on; what stands in them is said too.
+"use strict";
+{
+  const table = globalThis.vaebookWords ?? {};
+  const escape = text => text.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
+  const patterns = Object.keys(table).filter(message => message.includes("{1}"))
+    .sort((a, b) => b.length - a.length)
+    .map(message => [new RegExp(`^${escape(message).replace(/\\\{\d\\\}/g, "(.+)")}$`), table[message]]);
+
+  const say = words => {
+    if (!/[A-Za-z]{2}|^a /.test(words)) return words;
+    const [, before, message, after] = /^(\s*)([\s\S]*?)(\s*)$/.exec(words);
+    if (Object.hasOwn(table, message)) return before + table[message] + after;
+    for (const [pattern, said] of patterns) {
+      const parts = pattern.exec(message);
+      if (parts) return before + said.replace(/\{(\d)\}/g, (_, i) => say(parts[i])) + after;
+    }
+    return message.includes("; ") ? before + message.split("; ").map(say).join("；") + after : words;
+  };
+  globalThis.vaebookSay = say;
+
+  // Explorers know no other language than English, so we follow what they write.
+  const READ_OUT = ["aria-label", "aria-valuetext"];
+  const sayAttributes = element => READ_OUT.forEach(name => {
+    const words = element.getAttribute(name), said = words && say(words);
+    if (said !== words) element.setAttribute(name, said);
+  });
+  const sayText = text => {
+    const said = text.parentElement?.closest("code, script, style") ? text.data : say(text.data);
+    if (said !== text.data) text.data = said;
+  };
+  const sayAll = node => {
+    if (node.nodeType === Node.TEXT_NODE) return sayText(node);
+    if (node.nodeType !== Node.ELEMENT_NODE) return;
+    sayAttributes(node);
+    for (const child of node.childNodes) sayAll(child);
+  };
+  const observer = new MutationObserver(changes => {
+    for (const { type, target, addedNodes } of changes) {
+      if (type === "attributes") sayAttributes(target);
+      else if (type === "characterData") sayText(target);
+      else addedNodes.forEach(sayAll);
+    }
+  });
+  addEventListener("DOMContentLoaded", () => document.querySelectorAll(".vae-explorer").forEach(explorer => {
+    sayAll(explorer);
+    observer.observe(explorer, { subtree: true, childList: true, characterData: true, attributeFilter: READ_OUT });
+  }));
+}

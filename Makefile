@@ -18,13 +18,14 @@ ifeq ($(origin PYTHON),file)
 KEEP = yes
 endif
 
-.PHONY: help book check test test-all test-versions setup lint format lock audit screenshots serve zip pdf linkcheck clean distclean
+.PHONY: help book messages check test test-all test-versions setup lint format lock audit screenshots serve zip pdf linkcheck clean distclean
 help:
 	@echo "make book         builds the book into _build/html/index.html (SOLUTIONS=0: without solutions, for a class)"
 	@echo "make check        lints, and runs the tests of vaecore that need no built book"
 	@echo "make test         lints, builds cold, and runs the tests (make test-all: the slow ones too)"
 	@echo "make test-versions  tests vaecore with the oldest and the newest Python and PyTorch that it supports"
 	@echo "make serve        shows the built book at http://127.0.0.1:8000 (PORT=8001: at another port)"
+	@echo "make messages     brings the .po files of the translation up to date with the pages"
 	@echo "make zip          packs it into _build/variational-autoencoders.zip, to be read without a network"
 	@echo "make pdf          prints it into _build/variational-autoencoders.pdf, and offers that on its first page"
 	@echo "make linkcheck    asks whether the addresses that the book links to still answer; needs a network"
@@ -38,6 +39,9 @@ setup:
 
 book: setup
 	@$(VENV)/python -m tools.build $(if $(filter 0,$(SOLUTIONS)),--no-solutions)
+
+messages: book
+	@$(VENV)/python -m tools.messages update
 
 serve: book
 	@$(VENV)/python -m http.server --bind 127.0.0.1 --directory _build/html $(PORT)

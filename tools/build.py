@@ -123,6 +123,8 @@ def prepare_japanese(source, folder, cache):
     messages.write_compiled(locales / "LC_MESSAGES", folder / "locales" / "ja" / "LC_MESSAGES")
     settings = merged(*(yaml.safe_load(file.read_text()) for file in (ROOT / "_config.yml", locales / "config.yml")))
     settings["execute"]["cache"] = str(cache)
+    if base := settings["html"]["baseurl"]:
+        settings["html"]["baseurl"] = f"{base.rstrip('/')}/ja"
     settings["sphinx"]["config"]["locale_dirs"] = [str(folder / "locales")]
     extensions = settings["sphinx"]["local_extensions"]  # else looked for next to the configuration
     settings["sphinx"]["local_extensions"] = {name: str(ROOT / place) for name, place in extensions.items()}
@@ -179,6 +181,7 @@ def build(out, source, options, lock):
         toc.write_text(f"root: {page}\n")
     environment = surroundings(target)
     environment |= {"VAEBOOK_MACHINE": json.dumps(facts), "VAEBOOK_SOLUTIONS": str(int(not options.no_solutions))}
+    environment |= {"VAEBOOK_LANGUAGES": "en ja" if options.language == "ja" else "en"}
     chapters = [source / f"{page}.md"] if page else sorted(source.glob("*.md"))
     if call(["-m", "tools.execute", ROOT / "_config.yml", cache, *chapters], environment, lock):
         sys.exit("build: the book is not built; the reasons stand above.")

@@ -38,6 +38,15 @@
   addEventListener("DOMContentLoaded", () => watch("pre, .output, .pst-scrollable-table-container"));
   addEventListener("load", () => window.MathJax?.startup?.promise?.then(() => watch("mjx-container[display=true]")));
 
+  // The link to the other language leads to the section that is being read: the ids are the same there.
+  const reading = () => [...document.querySelectorAll("article section[id]")]
+    .findLast(section => section.getBoundingClientRect().top < innerHeight / 3);
+  const keepPlace = event => {
+    const link = event.target.closest?.("a.vae-language"), section = reading();
+    if (link) link.hash = section?.parentElement.closest("section[id]") ? section.id : "";
+  };
+  for (const kind of ["pointerdown", "focusin"]) document.addEventListener(kind, keepPlace);
+
   // One button for all that is folded in the page: cells, solutions, boxes.
   addEventListener("DOMContentLoaded", () => {
     const article = document.querySelector(".bd-article"), bar = document.querySelector(".article-header-buttons");

@@ -21,7 +21,7 @@
   globalThis.vaebookSay = say;
 
   // Explorers know no other language than English, so we follow what they write.
-  const READ_OUT = ["aria-label", "aria-valuetext"];
+  const READ_OUT = ["aria-label", "aria-valuetext", "data-tooltip"];
   const sayAttributes = element => READ_OUT.forEach(name => {
     const words = element.getAttribute(name), said = words && say(words);
     if (said !== words) element.setAttribute(name, said);
@@ -43,6 +43,10 @@
       else addedNodes.forEach(sayAll);
     }
   });
+  addEventListener("load", () => document.querySelectorAll(".copybtn").forEach(button => {
+    sayAttributes(button);
+    observer.observe(button, { attributeFilter: READ_OUT });
+  }));
   addEventListener("DOMContentLoaded", () => document.querySelectorAll(".vae-explorer").forEach(explorer => {
     sayAll(explorer);
     observer.observe(explorer, { subtree: true, childList: true, characterData: true, attributeFilter: READ_OUT });

@@ -66,7 +66,8 @@ def notebook(app, pagename, doctree, edition=Notebook):
     said = _("A page of {book}, by {author}. Text and figures: CC BY 4.0. Code: MIT.")
     page.say("---\n\n" + said.format(book=book, author=app.config.author))
     page.end_of_words()
-    cells = [first_cell(f"{site}weights/" if site else "", page.cells), *page.cells]
+    home = site.removesuffix("ja/")  # the weights lie there for all languages
+    cells = [first_cell(f"{home}weights/" if home else "", page.cells), *page.cells]
     for number, cell in enumerate(cells):
         cell["id"] = f"cell-{number}"  # nbformat's own are drawn at random
     written = nbformat.v4.new_notebook(cells=cells, metadata=METADATA)
@@ -79,12 +80,13 @@ def address(app):
     return app.config.html_baseurl.rstrip("/") + "/" if app.config.html_baseurl else ""
 
 
-def colab(repository, pagename):
+def colab(repository, language, pagename):
     """The address at which Colab opens the page's notebook; "" where the repository is none on GitHub."""
     found = re.fullmatch(r"https://github\.com/([\w.-]+)/([\w.-]+?)(\.git)?/?", repository or "")
     if not found:
         return ""
-    file = f"blob/{PUBLISHED_BRANCH}/notebooks/{pagename}.ipynb"
+    folder = "notebooks" if language == "en" else f"{language}/notebooks"
+    file = f"blob/{PUBLISHED_BRANCH}/{folder}/{pagename}.ipynb"
     return f"https://colab.research.google.com/github/{found[1]}/{found[2]}/{file}"
 
 
@@ -109,14 +111,14 @@ def finish_page(app, pagename, templatename, context, doctree):
         file.parent.mkdir(exist_ok=True)
         file.write_text(notebook(app, pagename, doctree, edition), encoding="utf-8")
         downloads.append(f'<a href="{context["pathto"](f"notebooks/{name}.ipynb", 1)}" download>{download}</a>')
-        if url := colab(app.config.html_theme_options.get("repository_url"), name):
+        if url := colab(app.config.html_theme_options.get("repository_url"), app.config.language, name):
             opens.append(f'<a href="{url}">{open_it}</a>')
     links = f'<p class="vae-notebook">{" ".join(downloads + opens)}</p>'
     context["body"] = context["body"].replace("</h1>", f"</h1>\n{links}", 1)
 
 
 def publish_weights(app, exception):
-    if address(app) and exception is None:
+    if address(app) and exception is None and app.config.language == "en":
         shutil.copytree(ROOT / "vaecore" / "weights", Path(app.outdir, "weights"), dirs_exist_ok=True)
 
 

@@ -9,6 +9,7 @@ words in them, titles of exercises, captions of the table of contents, the words
 import gettext
 import html
 import json
+import os
 import re
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from sphinx import addnodes
 from sphinx.transforms import SphinxTransform
 from sphinx.util.nodes import extract_messages
 from sphinx_exercise.nodes import exercise_enumerable_node, exercise_node, exercise_subtitle
-from words import numberless, with_numbers
+from words import _, numberless, with_numbers
 
 SCRIPTS = "scripts"  # the catalogue of the words that scripts write, in explorers above all (_assets/words.js)
 FIGURES = "figures"  # the catalogue of the words in pictures and tables that cells print
@@ -154,6 +155,40 @@ class Captions(SphinxTransform):
                 toctree.apply_translated_message(message, say(message))
 
 
+def link_languages(app, pagename, templatename, context, doctree):
+    """Links to the same page in the other language, for readers and for search engines."""
+    if os.environ.get("VAEBOOK_LANGUAGES") != "en ja":
+        return
+    file, here = f"{pagename}{app.builder.link_suffix}", app.config.language
+    home = app.config.html_baseurl.rstrip("/").removesuffix("/ja") or ("." if here == "en" else "..")
+    alternates = {"en": f"{home}/{file}", "ja": f"{home}/ja/{file}"}
+    context["metatags"] = context.get("metatags", "") + "".join(
+        f'<link rel="alternate" hreflang="{code}" href="{html.escape(address)}" />'
+        for code, address in alternates.items()
+    )
+    code, name, folder = ("ja", "日本語", "ja/") if here == "en" else ("en", "English", "../")
+    context["other_language"] = {"code": code, "name": name, "link": context["pathto"](folder + file, 1)}
+
+
+def theme_words():
+    """What the theme says in English whatever the language of the book is."""
+    return {
+        'aria-label="Main"': _("Main"),
+        'aria-label="Page"': _("Page"),
+        'title="Toggle primary sidebar"': _("Toggle primary sidebar"),
+        'title="Toggle secondary sidebar"': _("Toggle secondary sidebar"),
+    }
+
+
+def say_the_rest(app, exception):
+    if exception is None and app.config.language != "en" and "html" in app.builder.format:
+        for file in Path(app.outdir).glob("*.html"):
+            page = file.read_text(encoding="utf-8")
+            for words, said in theme_words().items():
+                page = page.replace(words, f'{words.partition("=")[0]}="{html.escape(said)}"')
+            file.write_text(page, encoding="utf-8")
+
+
 def prepare(app):
     app.vaebook_notes = Notes()
     if app.config.language != "en" and "html" in app.builder.format:
@@ -182,5 +217,7 @@ def setup(app):
     app.add_transform(AfterLocale)
     app.add_transform(Captions)
     app.connect("builder-inited", prepare)
+    app.connect("html-page-context", link_languages, priority=400)  # before the theme drops templates that say nothing
     app.connect("build-finished", write_notes)
+    app.connect("build-finished", say_the_rest)
     return {"version": "1", "parallel_read_safe": False, "parallel_write_safe": True}

@@ -16,4 +16,4 @@ def numberless(words):
 def with_numbers(words, translation):
     """Return the translation, each # of which becomes the number that stands in its place in the English words."""
     numbers = iter(NUMBER.findall(words))
-    return re.sub("#", lambda found: next(numbers, "#"), translation)
+    return re.sub("#", lambda found: next(numbers, "#"), str(translation))  # lazy outside of a build

@@ -156,13 +156,15 @@ def build(out, source, options, lock):
     html, stamp, toc = target / "html", target / "complete.json", ROOT / "_toc.yml"
     if (source / "_toc.yml").exists():
         toc = source / "_toc.yml"
+    language = options.language or ("en" if page or options.linkcheck else "ja")
+    japanese = language == "ja" and (source / "locales" / "ja").exists()
     facts = machine()
     key = execution_key(facts)
     frame = ("_config.yml", "book/_ext", "book/_assets", "tools", "pyproject.toml", "LICENSE")
     inputs = [
         key,
         fingerprint(source, toc, *(ROOT / name for name in frame)),
-        {"solutions": not options.no_solutions, "language": options.language},
+        {"solutions": not options.no_solutions, "japanese": japanese},
     ]
     whole = not page and not options.linkcheck
     if whole and stamp.exists() and json.loads(stamp.read_text()) == [*inputs, listing(html)]:
@@ -181,7 +183,7 @@ def build(out, source, options, lock):
         toc.write_text(f"root: {page}\n")
     environment = surroundings(target)
     environment |= {"VAEBOOK_MACHINE": json.dumps(facts), "VAEBOOK_SOLUTIONS": str(int(not options.no_solutions))}
-    environment |= {"VAEBOOK_LANGUAGES": "en ja" if options.language == "ja" else "en"}
+    environment |= {"VAEBOOK_LANGUAGES": "en ja" if japanese else "en"}
     chapters = [source / f"{page}.md"] if page else sorted(source.glob("*.md"))
     if call(["-m", "tools.execute", ROOT / "_config.yml", cache, *chapters], environment, lock):
         sys.exit("build: the book is not built; the reasons stand above.")
@@ -189,12 +191,11 @@ def build(out, source, options, lock):
     builder = ["--builder", "linkcheck"] if options.linkcheck else []
     if call(jupyter_book(source, ROOT / "_config.yml", toc, out, *strict, *builder), environment, lock):
         sys.exit("build: the book is not built; the reasons stand above.")
-    if options.language == "ja" and not options.linkcheck:
-        japanese = target / "ja"
-        config = prepare_japanese(source, japanese, cache)
-        if call(jupyter_book(source, config, toc, japanese, *strict), environment, lock):
+    if japanese:
+        config = prepare_japanese(source, target / "ja", cache)
+        if call(jupyter_book(source, config, toc, target / "ja", *strict), environment, lock):
             sys.exit("build: the pages in Japanese are not built; the reasons stand above.")
-        shutil.move(japanese / "_build" / "html", html / "ja")
+        shutil.move(target / "ja" / "_build" / "html", html / "ja")
     if whole:
         write_whole(stamp, json.dumps([*inputs, listing(html)]).encode())
     return html
@@ -205,7 +206,7 @@ def main():
     parser.add_argument("--out", type=Path, default=ROOT, help="the pages go to OUT/_build/html")
     parser.add_argument("--source", type=Path, default=ROOT / "book", help="the folder of the chapters")
     parser.add_argument("--page", help="only this chapter, such as 02_kl; links to other chapters then only warn")
-    parser.add_argument("--language", choices=["en", "ja"], default="en", help="ja: in Japanese too, in html/ja")
+    parser.add_argument("--language", choices=["en", "ja"], help="en: not in Japanese; ja: in both, also one page")
     parser.add_argument("--linkcheck", action="store_true", help="no pages: ask for every address that they link to")
     parser.add_argument("--no-solutions", action="store_true", help="leave the solutions of exercises out")
     options = parser.parse_args()

@@ -2,22 +2,33 @@
 // lacks: its pages do not load this file. A message may have places, {1} and so on; what stands in them is said too.
 "use strict";
 {
-  const table = globalThis.vaebookWords ?? {};
-  const escape = text => text.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
-  const patterns = Object.keys(table).filter(message => message.includes("{1}"))
-    .sort((a, b) => b.length - a.length)
-    .map(message => [new RegExp(`^${escape(message).replace(/\\\{\d\\\}/g, "(.+)")}$`), table[message]]);
+  const table = globalThis.vaebookWords ?? {}, SHORT = "((?:[^,;]|,(?=\\d))+)", LONG = "(.+)";
+  const literal = text => text.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
+  const messages = Object.keys(table).filter(message => message.includes("{1}")).sort((a, b) => b.length - a.length);
+  const fitting = part => messages.map(message => [
+    new RegExp(`^${literal(message).replace(/\\\{\d\\\}/g, part)}$`), table[message]]);
+  const patterns = { short: fitting(SHORT), long: fitting(LONG) };
+  const isEnglish = words => /[A-Za-z]{2}|^a /.test(words);
 
-  const say = words => {
-    if (!/[A-Za-z]{2}|^a /.test(words)) return words;
-    const [, before, message, after] = /^(\s*)([\s\S]*?)(\s*)$/.exec(words);
-    if (Object.hasOwn(table, message)) return before + table[message] + after;
-    for (const [pattern, said] of patterns) {
+  const filled = (message, kind) => {
+    for (const [pattern, said] of patterns[kind]) {
       const parts = pattern.exec(message);
-      if (parts) return before + said.replace(/\{(\d)\}/g, (_, i) => say(parts[i])) + after;
+      if (parts) return said.replace(/\{(\d)\}/g, (_, i) => say(parts[i]));
     }
-    return message.includes("; ") ? before + message.split("; ").map(say).join("；") + after : words;
+    return null;
   };
+  const joined = (message, separator, joint) => { // of parts of which each is a message
+    const parts = message.split(separator), said = parts.map(part => (parts.length > 1 ? say(part) : part));
+    return said.every((part, i) => part !== parts[i] || !isEnglish(part)) && parts.length > 1 ? said.join(joint) : null;
+  };
+  const translated = message => (Object.hasOwn(table, message) ? table[message] : null)
+    ?? joined(message, "; ", "；") ?? filled(message, "short") ?? joined(message, /(?<=\.) (?=[A-Z])/, "")
+    ?? joined(message, ", ", "、") ?? filled(message, "long") ?? message;
+  function say(words) {
+    if (!isEnglish(words)) return words;
+    const [, before, message, after] = /^(\s*)([\s\S]*?)(\s*)$/.exec(words);
+    return before + translated(message) + after;
+  }
   globalThis.vaebookSay = say;
 
   // Explorers know no other language than English, so we follow what they write.

@@ -14,6 +14,7 @@ import re
 from pathlib import Path
 
 from docutils import nodes
+from solutions import left_out
 from sphinx import addnodes
 from sphinx.transforms import SphinxTransform
 from sphinx.util.nodes import extract_messages
@@ -203,7 +204,7 @@ def prepare(app):
 
 
 def write_notes(app, exception):
-    if exception is None and app.config.language == "en":
+    if exception is None and app.config.language == "en" and not left_out():
         folder = Path(app.outdir).parent / "messages"
         folder.mkdir(exist_ok=True)
         for page, messages in app.vaebook_notes.items():

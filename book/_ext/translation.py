@@ -14,12 +14,13 @@ import re
 from pathlib import Path
 
 from docutils import nodes
+from picture_words import in_pictures
 from solutions import left_out
 from sphinx import addnodes
 from sphinx.transforms import SphinxTransform
 from sphinx.util.nodes import extract_messages
 from sphinx_exercise.nodes import exercise_enumerable_node, exercise_node, exercise_subtitle
-from words import _, numberless, with_numbers
+from words import _
 
 SCRIPTS = "scripts"  # the catalogue of the words that scripts write, in explorers above all (_assets/words.js)
 FIGURES = "figures"  # the catalogue of the words in pictures and tables that cells print
@@ -28,12 +29,6 @@ NO_WORDS = re.compile(r"(?:\{py:\w+\}|(?<!\}))`[^`]*`|\$[^$]*\$|^vaecore[.\w]+$"
 JAPANESE = r"[\u3000-\u30ff\u3400-\u9fff\uff00-\uffef]"
 JAPANESE_START, JAPANESE_END = re.compile(JAPANESE), re.compile(f"{JAPANESE}$")
 JAPANESE_SPACE_START, JAPANESE_SPACE_END = re.compile(f" {JAPANESE}"), re.compile(f"{JAPANESE} $")
-SHOWN = re.compile(
-    r'<(?P<tag>script|style)\b.*?</(?P=tag)>|aria-label="(?P<label>[^"]*)"|(?<=>)(?P<text>(?:[^<>]|<wbr/>)+)(?=<)',
-    re.DOTALL,
-)
-WORD = re.compile(r"[A-Za-z]{2}")
-CODE = re.compile(r"\S*[_*].*|True|False|−?inf|nan|[A-Z]\w*[a-z][A-Z]\w*")  # as it stands in tables
 
 
 def catalogue(app, name, whole=False):
@@ -45,24 +40,6 @@ def catalogue(app, name, whole=False):
         if whole
         else found.gettext
     )
-
-
-def in_pictures(fragment, say):
-    """Return the HTML with what `say` makes of each message in it, seen or read out; numbers stand as # in them."""
-
-    def translate(found):
-        kind = "label" if found["label"] else "text"
-        words = " ".join(html.unescape((found[kind] or "").replace("<wbr/>", "")).split())
-        if not WORD.search(words) or CODE.fullmatch(words):
-            return found[0]
-        message = numberless(words)
-        translated = say(message)
-        if translated == message:
-            return found[0]
-        said = html.escape(with_numbers(words, translated))
-        return f'aria-label="{said}"' if kind == "label" else said
-
-    return SHOWN.sub(translate, fragment)
 
 
 def is_head(node):

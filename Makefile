@@ -27,7 +27,7 @@ help:
 	@echo "make serve        shows the built book at http://127.0.0.1:8000 (PORT=8001: at another port)"
 	@echo "make messages     brings the .po files of the translation up to date with the pages"
 	@echo "make zip          packs it into _build/variational-autoencoders.zip, to be read without a network"
-	@echo "make pdf          prints it into _build/variational-autoencoders.pdf, and offers that on its first page"
+	@echo "make pdf          prints it into _build/variational-autoencoders.pdf and -ja.pdf, which the first pages then offer"
 	@echo "make linkcheck    asks whether the addresses that the book links to still answer; needs a network"
 	@echo "make screenshots  every page, light and dark, wide and narrow, into _build/screenshots"
 	@echo "make lock         renews requirements.txt from pyproject.toml (UV_ARGS=--upgrade takes newer versions)"
@@ -51,6 +51,7 @@ zip: book
 
 pdf: book
 	@$(VENV)/python -m tools.pdf _build/html _build/variational-autoencoders.pdf
+	@$(VENV)/python -m tools.pdf _build/html/ja _build/variational-autoencoders-ja.pdf
 
 linkcheck: setup
 	@$(VENV)/python -m tools.build --linkcheck

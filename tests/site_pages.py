@@ -9,6 +9,7 @@ ROOT = Path(__file__).parents[1]
 DRIVER = [sys.executable, "-m", "tools.build"]
 TEXTS = {path.stem: path.read_text() for path in sorted((ROOT / "book").glob("*.md"))}
 PAGES = [*TEXTS, "search", "genindex"]
+IN_JAPANESE = [f"ja/{name}" for name in PAGES]
 WIDE, NARROW = 1400, 390
 WATCH = """
     globalThis.shows = e => e.checkVisibility({ visibilityProperty: true, opacityProperty: true })
@@ -52,6 +53,11 @@ CONTRAST = """([selector, property]) => {
 }"""
 
 
+def source_of(name: str) -> str:
+    """Return the text of a page in either language; empty for those that have none."""
+    return TEXTS.get(name.removeprefix("ja/"), "")
+
+
 def run_driver(*arguments: object, root: Path = ROOT) -> subprocess.CompletedProcess:
     """Run the build; with another `root`, that of a copy of the project."""
     command = [*DRIVER, *map(str, arguments)]
@@ -67,10 +73,10 @@ def visit(browser, address: str, name: str, width: int) -> SimpleNamespace:
     page.on("pageerror", lambda error: found.complaints.append(str(error)))
     page.on("console", lambda said: found.complaints.append(said.text) if said.type == "error" else None)
     page.add_init_script(WATCH)
-    page.goto(f"{address}{name}.html" + ("?q=posterior" if name == "search" else ""))  # an empty search is empty
+    page.goto(f"{address}{name}.html" + ("?q=posterior" if name.endswith("search") else ""))  # an empty search is empty
     page.evaluate("() => window.MathJax?.startup?.promise")
     page.evaluate("settled()")
-    if name == "search":
+    if name.endswith("search"):
         page.wait_for_load_state("networkidle")  # it fetches a few words of each page that it found
     found.first = set(found.requests)
     page.evaluate(READ)

@@ -4,15 +4,16 @@
 """
 
 import argparse
+import ast
 import io
 import json
 import re
 import sys
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 from babel.messages.catalog import Catalog
-from babel.messages.extract import extract_from_file
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po, write_po
 from markdown_it import MarkdownIt
@@ -29,6 +30,7 @@ BY_HAND = {"scripts", "sphinx"}  # those that no build notes
 PLACES = re.compile(r"#|\{\w+\}")
 TOKENS = re.compile(r"\{[\w:+-]+\}`[^`]*`|\$[^$]+\$|`+[^`]+`+|\]\([^)]*\)|https?://[\w./?#=&%-]+")
 LEFT_OVER = re.compile(r"\*+|`+|\$|\{[a-z:]+\}")
+TERM = re.compile(r"\{term\}`(?:([^`<]*?) *<)?([^`>]*)>?`")
 DIGITS = re.compile(r"\d[\d,.]*\d|\d")
 ENGLISH = re.compile(r"[A-Za-z][a-z']+(?:[ ,;]+[a-z']+){3}")
 JAPANESE = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]")
@@ -78,10 +80,22 @@ def wanted(noted: Path, pages: list[str]) -> dict[str, dict[str, list[str]]]:
     return found
 
 
+def in_language(language: str) -> Callable[[str], str]:
+    """Return a function that says the fixed words of tools in a language."""
+    if language == "en":
+        return lambda words: words
+    said = read(CATALOGUES / "vaebook.po")
+    return lambda words: str(said[words].string) if words in said and said[words].string else words
+
+
 def of_extensions() -> dict[str, list[str]]:
-    """Return the fixed words of the book's extensions."""
-    files = sorted((ROOT / "book" / "_ext").glob("*.py"))
-    return {found[1]: [] for file in files for found in extract_from_file("python", file, keywords={"_": None})}
+    """Return the fixed words of the book's extensions, and of the PDF."""
+    files = [*sorted((ROOT / "book" / "_ext").glob("*.py")), ROOT / "tools" / "pdf.py"]
+    calls = (node for file in files for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))))
+    said = (
+        node.args[0] for node in calls if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("_", "N_")
+    )
+    return {words.value: [] for words in said if isinstance(words, ast.Constant)}  # Babel does not look into f-strings
 
 
 def update(noted: Path, folder: Path, pages: list[str]) -> None:
@@ -132,6 +146,33 @@ def left_over(text: str, parser: MarkdownIt) -> Counter:
     return Counter(m for t in blocks[1].children or [] if t.type == "text" for m in LEFT_OVER.findall(t.content))
 
 
+def glossary(folder: Path) -> dict[str, str]:
+    """Return the Japanese word of each term of the glossary, which has it as 尤度（likelihood）; longer terms first."""
+    found = {"maximum likelihood": "最尤"}
+    for message in read(folder / "glossary.po"):
+        if entry := re.fullmatch(r"(.+?)（(.+)）", str(message.string)):
+            found |= {str(message.id): entry[1]} if entry[2] == message.id else {}
+    return dict(sorted(found.items(), key=lambda item: -len(item[0])))
+
+
+def word_faults(message: str, translation: str, terms: dict[str, str]) -> list[str]:
+    """Return the terms that are translated otherwise than in the glossary: those in roles, and long ones in prose."""
+    found = [
+        f"{term} is {terms[term]} in the glossary, not {words or term}"
+        for words, term in TERM.findall(translation)
+        if term in terms and terms[term] not in words
+    ]
+    if JAPANESE.search(message) or message[0] == '"':  # the source's own sentence
+        return found
+    prose = plain(message).lower()
+    for term, japanese in terms.items():
+        said = re.compile(rf"\b{re.escape(term.lower())}s?\b")
+        if (" " in term or len(term) > 8) and said.search(prose):
+            prose = said.sub(" ", prose)
+            found += [] if japanese in translation else [f"{term} is {japanese} in the glossary"]
+    return found
+
+
 def faults(message: str, translation: str, page: str, parser: MarkdownIt) -> list[str]:
     """Return what is wrong with one translation."""
     if not translation:
@@ -154,22 +195,31 @@ def faults(message: str, translation: str, page: str, parser: MarkdownIt) -> lis
     return found
 
 
+def faults_of(file: Path, parser: MarkdownIt, terms: dict[str, str]) -> dict[str, list[str]]:
+    """Return what is wrong with each message of a .po file that is at fault."""
+    found = {}
+    for message in read(file):
+        text, translation = str(message.id), str(message.string)
+        wrong = faults(text, translation, file.stem, parser) if text else []
+        if translation and text and file.stem not in NO_PAGE:
+            wrong += word_faults(text, translation, terms)
+        if wrong or message.fuzzy:
+            found[text] = wrong + ["is fuzzy"] * message.fuzzy
+    return found
+
+
 def check(folder: Path, pages: list[str]) -> int:
-    """Print what is wrong, of some pages or all; return how many messages are whole and how many are not."""
-    parser, n_faulty = markdown(), 0
+    """Print what is wrong, of some pages or all; return how many messages are at fault."""
+    parser, terms, n_faulty = markdown(), glossary(folder), 0
     for file in [folder / f"{page}.po" for page in pages] or sorted(folder.glob("*.po")):
-        empty, n = 0, 0
-        for message in read(file):
-            if not message.id:
-                continue
-            n += 1
-            found = faults(str(message.id), str(message.string), file.stem, parser)
-            found += ["is fuzzy"] if message.fuzzy else []
-            empty += found == ["not translated"]
-            if found and found != ["not translated"]:
-                print(f"{file.name}: {str(message.id)[:90]}\n    " + "\n    ".join(found))
-            n_faulty += bool(found)
+        found = faults_of(file, parser, terms)
+        for message, wrong in found.items():
+            if wrong != ["not translated"]:
+                print(f"{file.name}: {message[:90]}\n    " + "\n    ".join(wrong))
+        n = sum(bool(message.id) for message in read(file))
+        empty = sum(wrong == ["not translated"] for wrong in found.values())
         print(f"{file.name}: {n - empty} of {n} messages translated")
+        n_faulty += len(found)
     return n_faulty
 
 

@@ -18,10 +18,12 @@ from bs4 import BeautifulSoup, Tag
 from playwright.sync_api import Browser, sync_playwright
 
 from benchmarks import chromium
+from tools import messages
 
 ROOT = Path(__file__).parents[1]
-TITLE = "Variational Autoencoders, executed"
-COLOPHON = (
+N_ = str  # marks words for tools.messages
+TITLE = N_("Variational Autoencoders, executed")
+COLOPHON = N_(
     "The book is a set of notebooks. They were run, and this file was printed from their pages. What a page ran on, "
     "with which data, stands below its title. What moves on the screen stands still here. Text and pictures are under "
     "CC BY 4.0, the code under the MIT licence."
@@ -38,14 +40,21 @@ def order() -> list[str]:
     return [toc["root"], *(chapter["file"] for part in toc["parts"] for chapter in part["chapters"])]
 
 
+def language(pages: Path) -> str:
+    """Return the language of the pages in a folder."""
+    found = re.search(r'<html[^>]* lang="(\w+)"', next(pages.glob("*.html")).read_text(encoding="utf-8"))
+    return found[1] if found else "en"
+
+
 def article(page: Path, names: list[str]) -> tuple[Tag, str]:
     """What a page says, with ids of its own, its links turned to other pages of the same file; and its title."""
     name, soup = page.stem, BeautifulSoup(page.read_text(encoding="utf-8"), "html.parser")
     found = soup.select_one("article.bd-article")
     assert found is not None, page
+    _ = messages.in_language(language(page.parent))
     for explorer in found.select(".vae-explorer"):
         note = soup.new_tag("p", attrs={"class": "vae-pdf-note"})
-        note.string = f"On the screen this picture moves: {name}.html."
+        note.string = _("On the screen this picture moves: {page}.").format(page=f"{name}.html")
         explorer.append(note)
     for gone in found.select(GONE):
         gone.decompose()
@@ -86,7 +95,7 @@ def linked(address: str, page: str, names: list[str]) -> str | None:
     return f"#{name}--{anchor}" if anchor else f"#{name}"
 
 
-def contents(articles: list[Tag], numbers: dict[str, int]) -> str:
+def contents(articles: list[Tag], numbers: dict[str, int], title: str) -> str:
     rows = []
     for one in articles:
         for heading in one.select("h1, h2"):
@@ -97,7 +106,7 @@ def contents(articles: list[Tag], numbers: dict[str, int]) -> str:
                 f'<li class="vae-pdf-{heading.name}"><a href="#{target}"><span>{text}</span>'
                 f"<span>{numbers.get(str(target), '')}</span></a></li>"
             )
-    return f'<nav class="vae-pdf-contents"><h1>Contents</h1><ol>{"".join(rows)}</ol></nav>'
+    return f'<nav class="vae-pdf-contents"><h1>{title}</h1><ol>{"".join(rows)}</ol></nav>'
 
 
 def styles(titles: dict[str, str]) -> str:
@@ -153,14 +162,16 @@ def merged(pages: Path, names: list[str], facts: str, numbers: dict[str, int]) -
     titles = {name: title for name, (_, title) in found.items()}
     articles = [one for one, _ in found.values()]
     body = "".join(f'<div class="bd-content"><div class="bd-article-container">{one}</div></div>' for one in articles)
-    title = f'<div class="vae-pdf-title"><h1>{TITLE}</h1><p>{facts}</p></div>'
+    code = language(pages)
+    _ = messages.in_language(code)
+    title = f'<div class="vae-pdf-title"><h1>{_(TITLE)}</h1><p>{facts}</p></div>'
     ran_on = max((line.get_text() for one in articles for line in one.select("p.chapter-facts")), key=len)
-    data = ran_on.partition("; ")[2]  # behind how long the page took
-    body += f'<div class="vae-pdf-colophon"><h1>Colophon</h1><p>{COLOPHON} {facts} {data}</p></div>'
+    data = re.split("; |。", ran_on, maxsplit=1)[-1]  # behind how long the page took
+    body += f'<div class="vae-pdf-colophon"><h1>{_("Colophon")}</h1><p>{_(COLOPHON)} {facts} {data}</p></div>'
     return (
-        f'<!doctype html><html lang="en" data-theme="light" data-mode="light"><head><meta charset="utf-8">'
-        f"<title>{TITLE}</title>{''.join(keep)}{styles(titles)}</head>"
-        f"<body>{title}{contents(articles, numbers)}{body}</body></html>"
+        f'<!doctype html><html lang="{code}" data-theme="light" data-mode="light"><head><meta charset="utf-8">'
+        f"<title>{_(TITLE)}</title>{''.join(keep)}{styles(titles)}</head>"
+        f"<body>{title}{contents(articles, numbers, _('Contents'))}{body}</body></html>"
     )
 
 
@@ -208,7 +219,7 @@ def numbers_of(raw: Path, html: str) -> dict[str, int]:
     return found
 
 
-def finished(raw: Path, html: str, pdf: Path, when: datetime.datetime) -> None:
+def finished(raw: Path, html: str, pdf: Path, when: datetime.datetime, title: str) -> None:
     """Small, and the same bytes for the same pages: no date or identifier changes from run to run."""
     date = f"D:{when:%Y%m%d%H%M%S}+00'00'"
     pikepdf.settings.set_flate_compression_level(9)
@@ -216,7 +227,7 @@ def finished(raw: Path, html: str, pdf: Path, when: datetime.datetime) -> None:
         for heading, bookmark in zip(headings(html), bookmarks(made), strict=True):
             bookmark.Title = words(heading)  # Chromium says the words of a heading of several lines twice
         for key, value in {
-            "Title": TITLE,
+            "Title": title,
             "Author": "The vaecore authors",
             "CreationDate": date,
             "ModDate": date,
@@ -240,7 +251,9 @@ def make(browser: Browser, pages: Path, pdf: Path, only: list[str] | None = None
     names = only or [name for name in order() if name not in LEFT_OUT]
     pages, pdf = pages.absolute(), pdf.absolute()
     name, when = commit()
-    facts = f"Made of commit {name}, {when:%d %B %Y}. Every number and every picture comes from code that ran."
+    _ = messages.in_language(language(pages))
+    facts = _("Made of commit {name}, {date}. Every number and every picture comes from code that ran.")
+    facts = facts.format(name=name, date=when.strftime(_("%d %B %Y")))
     pdf.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         html, raw = Path(folder, "book.html"), Path(folder, "raw.pdf")
@@ -253,7 +266,7 @@ def make(browser: Browser, pages: Path, pdf: Path, only: list[str] | None = None
             html.write_text(text, encoding="utf-8")
             printed(browser, html, raw)
             numbers = numbers_of(raw, text)
-        finished(raw, text, pdf, when)
+        finished(raw, text, pdf, when, _(TITLE))
 
 
 def offer(pages: Path, pdf: Path) -> None:

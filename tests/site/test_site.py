@@ -7,14 +7,21 @@ from urllib.parse import unquote
 import manuscript as ms
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from site_pages import CONTRAST, NARROW, PAGES, TEXTS, UNFOLD, WIDE, set_theme, visit
+from site_pages import CONTRAST, IN_JAPANESE, NARROW, PAGES, UNFOLD, WIDE, set_theme, source_of, visit
 
-FEW = ("02_kl", "05_look_inside", "references")  # pages on which what takes long is tried at every change
+FEW = (  # pages on which what takes long is tried at every change
+    "02_kl", "05_look_inside", "references", "ja/02_kl", "ja/05_look_inside", "ja/search",
+)  # fmt: skip
 LAPTOP = {"width": 1280, "height": 800}
 PAPER = 718  # of a sheet of A4 between its margins, in CSS pixels
 BOXLESS = "boxes => boxes.map(e => getComputedStyle(e).{}).filter(c => !['rgba(0, 0, 0, 0)', 'none'].includes(c))"
 PICTURES = """() => [...document.querySelectorAll("article figure svg[role=img]:not(mjx-container *)")].map(e =>
     [e.getAttribute("aria-label") ?? "", e.closest("figure").querySelector("figcaption")?.innerText ?? ""])"""
+BEYOND = """() => [...document.querySelectorAll("svg.vae-picture text")]  // words that their picture cuts off
+    .filter(e => e.checkVisibility() && e.getBoundingClientRect().width)
+    .filter(e => e.getBoundingClientRect().right > e.closest("svg.vae-picture").getBoundingClientRect().right + 2
+              || e.getBoundingClientRect().left < e.closest("svg.vae-picture").getBoundingClientRect().left - 2)
+    .map(e => e.textContent.trim())"""
 WIDE_ELEMENTS = """width => [...document.querySelectorAll("article *")]
     .filter(e => e.getBoundingClientRect().right > width).map(e => e.outerHTML.slice(0, 120)).slice(0, 5)"""
 HIDDEN = """() => [...document.querySelectorAll("main *")]  // boxes that neither scroll nor show what sticks out
@@ -61,13 +68,14 @@ def slow_but_on(few, params):
 
 
 VISITS = [(name, WIDE) for name in PAGES] + slow_but_on(FEW, [(name, NARROW) for name in PAGES])
+VISITS += slow_but_on(FEW, [(name, width) for name in IN_JAPANESE for width in (WIDE, NARROW)])
 
 
 @pytest.fixture(scope="module", params=VISITS, ids=lambda p: f"{p[0]}-{p[1]}")
 def seen(request, browser, site, served):
     """One page, opened, read to its end and unfolded, with all that it asked for and complained of."""
     name, width = request.param
-    from_disk = width == NARROW and name != "search"  # from a disk, its finds come without the words around them
+    from_disk = width == NARROW and not name.endswith("search")  # there its finds lack the words around them
     found = visit(browser, site.as_uri() + "/" if from_disk else served, name, width)
     found.width = width
     yield found
@@ -80,7 +88,7 @@ def count(seen, selector: str) -> int:
 
 def test_the_page_is_whole_and_asks_nobody_else(seen):
     """Explorers live, math is rendered, the console is clean, and every request goes to the book itself."""
-    text, alive = TEXTS.get(seen.name, ""), ".vae-explorer.vae-alive:not(.vae-failed)"
+    text, alive = source_of(seen.name), ".vae-explorer.vae-alive:not(.vae-failed)"
     promised = len(re.findall(r"^[^#\n]*\b\w+Explorer\(", text, re.MULTILINE))
     for box in seen.page.locator(".vae-explorer").all():  # also those that were folded
         box.scroll_into_view_if_needed()
@@ -94,10 +102,15 @@ def test_the_page_is_whole_and_asks_nobody_else(seen):
     assert [url for url in seen.requests if not url.startswith((seen.address, "data:", "blob:"))] == []
 
 
+def n_words(text: str) -> int:
+    """Return the number of words; of Japanese, that of its letters."""
+    return len(re.findall(r"[\u3040-\u9fff]|[^\s\u3040-\u9fff]+", text))
+
+
 def picture_faults(alt: str, caption: str) -> list[str]:
     """Return what is wrong with a picture's alt text and caption."""
     faults = [] if caption else ["no caption"]
-    faults += ["not in words"] * (len(alt.split()) < 3 or bool(re.search(r"\.(png|svg|jpe?g|gif|webp)\b", alt)))
+    faults += ["not in words"] * (n_words(alt) < 3 or bool(re.search(r"\.(png|svg|jpe?g|gif|webp)\b", alt)))
     words, repeated = (re.sub(r"\W+", " ", text).strip().lower() for text in (alt, caption))
     return faults + ["repeats the caption"] * bool(words and repeated.endswith(words))
 
@@ -116,17 +129,17 @@ def test_poor_pictures_are_found(alt, caption, fault):
 
 
 def test_every_picture_is_inline_svg_with_words(seen):
-    cells, pictures = ms.cells(TEXTS.get(seen.name, "")), seen.page.evaluate(PICTURES)
+    cells, pictures = ms.cells(source_of(seen.name)), seen.page.evaluate(PICTURES)
     promised = sum("figure" in (cell.options.get("mystnb") or {}) for cell in cells)
     assert len(pictures) >= promised == count(seen, "article figure")
     assert [(alt, faults) for alt, caption in pictures if (faults := picture_faults(alt, caption))] == []
     assert count(seen, "article object, article embed") == 0
     alts = seen.page.locator("img").evaluate_all("all => all.map(e => e.alt)")
-    assert [alt for alt in alts if len(alt.split()) < 3 or "/" in alt or ".png" in alt] == []
+    assert [alt for alt in alts if n_words(alt) < 3 or "/" in alt or ".png" in alt] == []
 
 
 def test_the_head_is_complete_and_ids_are_unique(seen):
-    assert seen.page.locator("html").get_attribute("lang") == "en"
+    assert seen.page.locator("html").get_attribute("lang") == ("ja" if seen.name in IN_JAPANESE else "en")
     assert count(seen, "link[rel~=icon]") == count(seen, "main h1:visible") == 1
     assert len(seen.page.locator("meta[name=description]").get_attribute("content")) > 20
     ids = seen.page.evaluate("[...document.querySelectorAll('[id]')].map(e => e.id)")
@@ -157,6 +170,7 @@ def test_words_in_pictures_can_be_read_in_both_themes(seen):
     for theme in ("light", "dark"):
         set_theme(seen.page, theme)
         assert seen.page.evaluate(CONTRAST, ["svg.vae-picture text", "fill"]) == [], theme
+    assert seen.page.evaluate(BEYOND) == []
     boxes = seen.page.locator("article .cell_output .text_html:has(svg.vae-picture)")
     assert boxes.evaluate_all(BOXLESS.format("backgroundColor")) == []
     papers = ", ".join(f"svg.vae-picture > g.graph > polygon[stroke={c}]" for c in ("none", "transparent"))

@@ -7,7 +7,7 @@ from urllib.parse import unquote, urldefrag
 
 import pytest
 from playwright.sync_api import expect
-from site_pages import CONTRAST, NARROW, PAGES, TEXTS, set_theme
+from site_pages import CONTRAST, IN_JAPANESE, NARROW, PAGES, TEXTS, set_theme
 from test_site import barriers
 
 from tools import bundle
@@ -33,13 +33,14 @@ class Links(HTMLParser):
 
 
 def test_links_inside_the_book_lead_somewhere(site):
-    pages = {path: Links(path.read_text()) for path in site.glob("*.html")}
-    assert {path.stem for path in pages} == set(PAGES)
+    pages = {path.resolve(): Links(path.read_text()) for path in (*site.glob("*.html"), *site.glob("ja/*.html"))}
+    names = {str(path.relative_to(site.resolve()).with_suffix("")) for path in pages}
+    assert names == {*PAGES, *IN_JAPANESE}
     dead = []
     for path, links in pages.items():
         for href in links.hrefs:
             file, anchor = urldefrag(unquote(href))
-            target = path.parent / file.partition("?")[0] if file else path
+            target = (path.parent / file.partition("?")[0]).resolve() if file else path
             if "://" in href or href.startswith(("data:", "mailto:")) or href == "#":
                 continue
             if not target.exists() or (anchor and target in pages and anchor not in pages[target].ids):

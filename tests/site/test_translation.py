@@ -1,0 +1,149 @@
+"""The pages in Japanese say all that the English ones say, and nothing in English. Each rule sees what breaks it."""
+
+import re
+from pathlib import Path
+
+import pytest
+from bs4 import BeautifulSoup
+from site_pages import TEXTS, visit
+
+from tools import messages as ms
+
+ROOT = Path(__file__).parents[2]
+CATALOGUES = {file.stem: file for file in sorted(ms.CATALOGUES.glob("*.po"))}
+PAGES = [*TEXTS, "search", "genindex"]
+RENEW = "run `make messages`, translate what it leaves empty or fuzzy, and see `python -m tools.messages check`"
+IN_ENGLISH = (  # what stays English: code and what it prints, the reference's docstrings, works and their authors
+    "script, style, pre, code, .cell_input, .output.stream, .output.text_plain, dl.py, .citation, .bibtex-citation,"
+    "span.math, div.math, .vae-code, [lang=en], .vae-static title"
+)
+SENTENCE = re.compile(r"\b[A-Za-z][a-z']+(?:,? [a-z']+){3}")
+
+
+@pytest.fixture(scope="module")
+def parser():
+    return ms.markdown()
+
+
+@pytest.fixture(scope="module")
+def terms():
+    return ms.glossary(ms.CATALOGUES)
+
+
+@pytest.mark.parametrize("name", CATALOGUES)
+def test_every_message_is_translated(name, parser, terms):
+    assert CATALOGUES[name].read_bytes() == ms.written(ms.read(CATALOGUES[name])), RENEW
+    assert ms.faults_of(CATALOGUES[name], parser, terms) == {}
+
+
+def test_the_messages_are_those_of_the_pages(site):
+    noted = site.parent / "messages"
+    wanted = ms.wanted(noted, list(TEXTS)) | {"vaebook": ms.of_extensions()}
+    assert set(CATALOGUES) == {*wanted, *ms.BY_HAND}
+    for name, texts in wanted.items():
+        kept = [str(message.id) for message in ms.read(CATALOGUES[name]) if message.id]
+        assert kept == list(texts), f"{name}: {RENEW}"
+
+
+def test_the_words_of_scripts_are_still_written_by_them():
+    files = [*(ROOT / "vaecore" / "explorer").rglob("*.[jp][sy]"), *(ROOT / "book" / "_assets").glob("*.js")]
+    written = " ".join(re.sub(r'"\s*\+?\s*\n\s*f?"|` \+\n\s*`|" \+\n\s*`|` \+\n\s*"', "", f.read_text()) for f in files)
+    words = {part for m in ms.read(CATALOGUES["scripts"]) for part in re.split(r"\{\d\}|[;:,.] |^a ", str(m.id))}
+    lost = {part.strip(" .,:;") for part in words if len(part) > 8} - COMPOSED
+    assert {part for part in lost if part not in written} == set()
+
+
+COMPOSED: set[str] = set()  # of parts, by scripts, so that they are nowhere as one
+
+
+@pytest.mark.parametrize(
+    "message, translation, fault",
+    [
+        ("Some words.", "", "not translated"),
+        ("The $x$ of {ref}`one <a>`.", "{ref}`一 <a>` の $y$。", "lacks $x$"),
+        ("See {ref}`one <a>`.", "{ref}`一 <b>` を見よ。", "lacks {ref}`a`"),
+        ("It has 50 of them.", "たくさんある。", "lacks the number 50"),
+        ("The **bound**.", "これは**「下界」**である。", "would see **"),
+        ("One.", "1. ひとつ。", "would see no paragraph"),
+        ("It learns.", "It learns by itself alone.", "is English"),
+        (r"\sum_x x \text{ or}", r"\sum_x y \text{ または}", "outside of"),
+    ],
+)
+def test_poor_translations_are_found(message, translation, fault, parser):
+    assert fault in " ".join(ms.faults(message, translation, "a_page", parser))
+
+
+def test_other_words_than_the_glossary_s_are_found():
+    terms = {"posterior": "事後分布", "gap": "ギャップ"}
+    assert ms.word_faults("The posterior.", "事後分布。", terms) == []
+    assert len(ms.word_faults("The posterior.", "後の分布。", terms)) == 1
+    assert len(ms.word_faults("The {term}`gap`.", "{term}`差 <gap>`。", terms)) == 1
+
+
+def test_a_changed_sentence_asks_for_its_translation():
+    old = ms.Catalog(charset="utf-8")
+    for message in ("The encoder turns a picture into a Gaussian over latents.", "Gone.", "Kept."):
+        old.add(message, "訳")
+    changed = "The encoder turns each picture into a Gaussian over latents."
+    new = ms.renewed(old, {changed: [], "Kept.": []})
+    assert [(m.id, m.string, m.fuzzy) for m in new if m.id] == [(changed, "訳", True), ("Kept.", "訳", False)]
+
+
+def english(page: str) -> list[str]:
+    """Return the sentences in English, seen or read out, of a page in Japanese."""
+    soup = BeautifulSoup(page, "html.parser")
+    for kept in soup.select(IN_ENGLISH):
+        kept.decompose()
+    said = [
+        element.get(name, "") for name in ("aria-label", "title", "alt", "content") for element in soup.find_all(True)
+    ]
+    blocks = soup.select("h1, h2, h3, p, li, td, th, dt, figcaption, summary, text, legend, label, a, button")
+    return [found[0] for text in [*said, *(b.get_text(" ") for b in blocks)] if (found := SENTENCE.search(str(text)))]
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_no_sentence_is_english(site, name):
+    assert english((site / "ja" / f"{name}.html").read_text()) == []
+
+
+def test_an_english_sentence_is_found():
+    assert english("<p>The encoder turns it round.</p><pre>as it is in code</pre>") == ["The encoder turns it"]
+    assert english('<svg aria-label="A digit that leans left"></svg>') != [] and english("<p>潜在変数 z</p>") == []
+
+
+EXPLORED = ["05_look_inside", "07_completing_pictures"]  # with four kinds of explorers; the others are slow
+WITH_EXPLORERS = [name for name, text in TEXTS.items() if re.search(r"^[^#\n]*\b\w+Explorer\(", text, re.MULTILINE)]
+WRITTEN = """() => [...document.querySelectorAll(".vae-live")].flatMap(root => [root.innerText,
+    ...[...root.querySelectorAll("[aria-label]")].map(e => e.getAttribute("aria-label"))])"""
+
+
+@pytest.mark.parametrize(
+    "name", [n if n in EXPLORED else pytest.param(n, marks=pytest.mark.slow) for n in WITH_EXPLORERS]
+)
+def test_explorers_speak_japanese(browser, served, name):
+    page = visit(browser, served, f"ja/{name}", 1400).page
+    for button in page.locator(".vae-live button:visible").all():
+        if button.is_visible() and button.is_enabled():
+            button.click()
+    page.wait_for_timeout(600)  # longer than the pause before what is said to screen readers
+    assert [found[0] for text in page.evaluate(WRITTEN) if (found := re.search(r"[A-Za-z]{3,} [a-z]{3,}", text))] == []
+    page.close()
+
+
+@pytest.mark.parametrize("words", ["尤度", "教師", "変分下界"])
+def test_search_finds_japanese_words(browser, address, words):
+    page = browser.new_page()
+    page.goto(f"{address}ja/search.html?q={words}")
+    page.locator("ul.search li > a", has_text=re.compile("用語集")).first.wait_for(timeout=10_000)
+    page.close()
+
+
+def test_a_link_leads_to_the_same_place_in_the_other_language(browser, address):
+    page = browser.new_page()
+    page.goto(f"{address}04_m1.html")
+    page.locator("#the-decoder").evaluate("e => e.scrollIntoView()")
+    for here in ("ja/04_m1.html", "04_m1.html"):
+        page.locator("a.vae-language").click()
+        page.wait_for_url(f"{address}{here}#the-decoder")
+        page.wait_for_function("Math.abs(document.querySelector('#the-decoder').getBoundingClientRect().top) < 200")
+    page.close()

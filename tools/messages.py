@@ -70,6 +70,10 @@ def renewed(old: Catalog, messages: dict[str, list[str]]) -> Catalog:
     return ordered
 
 
+def states(catalogue: Catalog) -> list[tuple]:
+    return [(message.id, message.string, message.fuzzy, message.auto_comments) for message in catalogue if message.id]
+
+
 def wanted(noted: Path, pages: list[str]) -> dict[str, dict[str, list[str]]]:
     """Return the messages of each catalogue, as the build has noted them page by page, each with its other pages."""
     found: dict[str, dict[str, list[str]]] = {}
@@ -107,7 +111,9 @@ def update(noted: Path, folder: Path, pages: list[str]) -> None:
     for name, messages in catalogues.items():
         file = folder / f"{name}.po"
         old = read(file) if file.exists() else Catalog(charset="utf-8")
-        file.write_bytes(written(renewed(old, messages)))
+        new = renewed(old, messages)
+        if states(new) != states(old):  # else the old English of fuzzy messages, which Babel does not read, would go
+            file.write_bytes(written(new))
 
 
 def write_compiled(folder: Path, target: Path) -> None:

@@ -53,14 +53,14 @@ def width(words):
 def among_formulas(found, say):
     """A label with formulas in it, which are {1} and so on in the message."""
     runs = []  # style, height, letters; and whether they are words
-    for _, y, style, letter in LETTER.findall(found[1]):
+    for _, y, style, letter in sorted(LETTER.findall(found[1]), key=lambda letter: float(letter[0])):
         if runs and runs[-1][:2] == [style, y]:
             runs[-1][2] += html.unescape(letter)
         else:
             runs.append([style, y, html.unescape(letter)])
     message, formulas, style = "", [], ""
     for run in runs:
-        if {*re.findall(r"[A-Za-z]{2,}", run[2])} - OF_FORMULAS:
+        if "italic" not in run[0] and {*re.findall(r"[A-Za-z]{2,}", run[2])} - OF_FORMULAS:
             message, style = message + run[2], style or run[0]
         elif message.endswith("}"):
             formulas[-1].append(run)
@@ -73,7 +73,7 @@ def among_formulas(found, say):
     y, size = runs[0][1], float(re.search(r"font-size: ([\d.]+)", style)[1])
     said = enumerate(re.split(r"\{(\d)\}", translated))
     parts = [formulas[int(part) - 1] if i % 2 else [[style, y, part]] for i, part in said]
-    end = float(LETTER.findall(found[1])[-1][0]) + size / 2
+    end = max(float(x) for x, *_ in LETTER.findall(found[1])) + size / 2
     shift = (end - size * sum(width(text) for part in parts for *_, text in part)) / 2  # it was centred
     spans = [f'<tspan y="{y}" style="{style}">{html.escape(text)}</tspan>' for part in parts for style, y, text in part]
     return f'<text dx="{shift:.1f}">{"".join(spans)}</text>'

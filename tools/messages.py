@@ -24,9 +24,9 @@ from myst_parser.parsers.mdit import create_md_parser
 ROOT = Path(__file__).resolve().parents[1]
 CATALOGUES = ROOT / "book" / "locales" / "ja" / "LC_MESSAGES"
 HEADER = 'msgid ""\nmsgstr ""\n"Language: ja\\n"\n"Content-Type: text/plain; charset=UTF-8\\n"\n\n'
-NO_PAGE = {"figures", "scripts", "vaebook", "sphinx"}  # catalogues of plain words, not of markdown
+NO_PAGE = {"figures", "scripts", "vaebook", "sphinx", "exercise"}  # catalogues of plain words, not of markdown
 SHORT = 40  # characters of a message; shorter ones that resemble each other say different things
-BY_HAND = {"scripts", "sphinx"}  # those that no build notes
+BY_HAND = {"scripts", "sphinx", "exercise"}  # those that no build notes
 PLACES = re.compile(r"#|\{\w+\}")
 TOKENS = re.compile(r"\{[\w:+-]+\}`[^`]*`|\$[^$]+\$|`+[^`]+`+|\]\([^)]*\)|https?://[\w./?#=&%-]+")
 LEFT_OVER = re.compile(r"\*+|`+|\$|\{[a-z:]+\}")

@@ -52,12 +52,13 @@ def width(words):
 
 def among_formulas(found, say):
     """A label with formulas in it, which are {1} and so on in the message."""
-    runs = []  # style, height, letters; and whether they are words
+    runs = []  # style, height, letters
     for _, y, style, letter in sorted(LETTER.findall(found[1]), key=lambda letter: float(letter[0])):
+        letter = html.unescape(letter).replace("\xa0", " ")
         if runs and runs[-1][:2] == [style, y]:
-            runs[-1][2] += html.unescape(letter)
+            runs[-1][2] += letter
         else:
-            runs.append([style, y, html.unescape(letter)])
+            runs.append([style, y, letter])
     message, formulas, style = "", [], ""
     for run in runs:
         if "italic" not in run[0] and {*re.findall(r"[A-Za-z]{2,}", run[2])} - OF_FORMULAS:

@@ -17,6 +17,7 @@ from docutils import nodes
 from picture_words import in_pictures
 from solutions import left_out
 from sphinx import addnodes
+from sphinx.locale import translators
 from sphinx.transforms import SphinxTransform
 from sphinx.util.nodes import extract_messages
 from sphinx_exercise.nodes import exercise_enumerable_node, exercise_node, exercise_subtitle
@@ -190,7 +191,9 @@ def write_notes(app, exception):
 
 
 def setup(app):
-    app.add_message_catalog("vaebook", str(Path(app.srcdir, app.config.locale_dirs[0])))
+    translators.pop(("general", "exercise"), None)  # sphinx_exercise's own Japanese word for an exercise is another one
+    for name in ("vaebook", "exercise"):
+        app.add_message_catalog(name, str(Path(app.srcdir, app.config.locale_dirs[0])))
     app.add_transform(Messages)
     app.add_transform(AfterLocale)
     app.add_transform(Captions)

@@ -27,7 +27,7 @@ REWRITTEN = (  # what other extensions write: axe finds fault with the first thr
     (re.compile(r' id="(?:exercise|solution)-content"'), ""),  # the same id in each exercise
     (re.compile(r' role="doc-biblioentry"'), ' role="listitem"'),  # a deprecated role, and no child of a list
     (re.compile(r"<th[^>]*>(?:<p></p>)?</th>"), "<td></td>"),  # the corner of a table is no header
-    (re.compile(r"Solution to(<a [^>]*>) "), r"Solution to \1"),  # the space was underlined
+    (re.compile(r"(Solution to|解答)(<a [^>]*>) "), r"\1 \2"),  # the space was underlined
     # in the signatures of the reference: a ninth of that page
     (re.compile(r'<span class="([npow])"><span class="pre">([^<]*)</span></span>'), r'<span class="\1">\2</span>'),
 )

@@ -6,6 +6,7 @@ import pikepdf
 import pytest
 from bs4 import BeautifulSoup
 
+from tools import messages
 from tools import pdf as printer
 
 A4 = (595, 842)  # points
@@ -27,18 +28,27 @@ def chapter(browser, site, tmp_path_factory):
     return file
 
 
-def test_a_chapter_has_bookmarks_links_fonts_and_paper(chapter, site):
-    with pikepdf.open(chapter) as pdf:
+@pytest.fixture(scope="module")
+def japanese(browser, site, tmp_path_factory):
+    file = tmp_path_factory.mktemp("pdf") / "book-ja.pdf"
+    printer.make(browser, site / "ja", file, [NAME, "references"])
+    return file
+
+
+@pytest.mark.parametrize("language", ["en", "ja"])
+def test_a_chapter_has_bookmarks_links_fonts_and_paper(request, site, language):
+    pages, say = site if language == "en" else site / "ja", messages.in_language(language)
+    with pikepdf.open(request.getfixturevalue("chapter" if language == "en" else "japanese")) as pdf:
         marks = [str(one.Title) for one in printer.bookmarks(pdf)]
-        assert marks[:2] == [printer.TITLE, "Contents"] and marks[-1] == "Colophon"
+        assert marks[:2] == [say(printer.TITLE), say("Contents")] and marks[-1] == say("Colophon")
         sections = [
-            printer.words(heading) for heading in printer.article(site / f"{NAME}.html", [NAME])[0].select("h1, h2")
+            printer.words(heading) for heading in printer.article(pages / f"{NAME}.html", [NAME])[0].select("h1, h2")
         ]
         assert len(sections) > 8 and [one for one in marks if one in sections] == sections
         assert all(tuple(round(float(v)) for v in page.mediabox[2:]) == A4 for page in pdf.pages)
         check_links(pdf)
         check_fonts(pdf)
-        assert pdf.Root.MarkInfo.Marked and pdf.Root.get("/Lang") == "en"
+        assert pdf.Root.MarkInfo.Marked and pdf.Root.get("/Lang") == language
 
 
 def check_links(pdf) -> None:

@@ -261,7 +261,7 @@ def make(browser: Browser, pages: Path, pdf: Path, only: list[str] | None = None
             if beside.is_dir():
                 (html.parent / beside.name).symlink_to(beside)
         numbers: dict[str, int] = {}
-        for _ in range(2):
+        for _print in range(2):
             text = merged(pages, names, facts, numbers)
             html.write_text(text, encoding="utf-8")
             printed(browser, html, raw)

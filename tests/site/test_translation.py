@@ -149,3 +149,9 @@ def test_a_link_leads_to_the_same_place_in_the_other_language(browser, address):
         page.wait_for_url(f"{address}{here}#the-decoder")
         page.wait_for_function("Math.abs(document.querySelector('#the-decoder').getBoundingClientRect().top) < 200")
     page.close()
+
+
+def test_words_of_the_style_have_their_japanese():
+    style = (ROOT / "book" / "_assets" / "vaebook.css").read_text()
+    rules = re.findall(r'([^{}]*)\{[^{}]*content: *"([^"]*[A-Za-z]{3}[^"]*)"', style)
+    assert rules and all(f":lang(ja) {selector.strip()}" in style for selector, _ in rules)

@@ -1,15 +1,20 @@
 """The pages in Japanese say all that the English ones say, and nothing in English. Each rule sees what breaks it."""
 
+import json
 import re
-from pathlib import Path
+import sys
 
 import pytest
 from bs4 import BeautifulSoup
-from site_pages import TEXTS, visit
+from docutils import nodes
+from site_pages import ROOT, TEXTS, visit
 
 from tools import messages as ms
 
-ROOT = Path(__file__).parents[2]
+sys.path.append(str(ROOT / "book" / "_ext"))
+import picture_words
+import translation
+
 CATALOGUES = {file.stem: file for file in sorted(ms.CATALOGUES.glob("*.po"))}
 PAGES = [*TEXTS, "search", "genindex"]
 RENEW = "run `make messages`, translate what it leaves empty or fuzzy, and see `python -m tools.messages check`"
@@ -87,6 +92,38 @@ def test_a_changed_sentence_asks_for_its_translation():
     changed = "The encoder turns each picture into a Gaussian over latents."
     new = ms.renewed(old, {changed: [], "Kept.": []})
     assert [(m.id, m.string, m.fuzzy) for m in new if m.id] == [(changed, "訳", True), ("Kept.", "訳", False)]
+
+
+def test_words_of_pictures_keep_their_numbers_and_their_boxes():
+    said = {"width #": "幅 #", "encoder": "エンコーダ", "A plot of # dots": "# 個の点の図"}
+    table = picture_words.in_pictures("<th>width 64</th><th>log_<wbr/>var</th>", lambda m: said.get(m, m))
+    assert table == "<th>幅 64</th><th>log_<wbr/>var</th>"
+    graph = '<svg aria-label="A plot of 1,000 dots"><text xml:space="preserve" font-size="14.00">encoder</text></svg>'
+    drawn = picture_words.in_pictures(graph, lambda m: said.get(m, m))
+    assert 'aria-label="1,000 個の点の図"' in drawn and 'font-size="11.' in drawn and ">エンコーダ</text>" in drawn
+
+
+def test_labels_with_formulas_are_read_letter_by_letter():
+    letters = [(0, "", "n"), (6, "", "o"), (12, "", "&#160;"), (18, "font-style: italic; ", "d")]
+    spans = "".join(f'<tspan x="{x}" y="-1" style="{s}font-size: 10px">{text}</tspan>\n' for x, s, text in letters)
+    seen = []
+    translated = picture_words.in_pictures(f"<text>\n{spans}</text>", lambda m: seen.append(m) or "数 {1}")
+    assert seen[0] == "no {1}" and re.sub("<[^>]*>", "", translated) == "数 d" and "italic" in translated
+
+
+def test_spaces_that_only_markdown_needs_are_found():
+    line = nodes.paragraph("", "", nodes.Text("は "), nodes.strong("", "下界"), nodes.Text(" が "), nodes.math("", "x"))
+    assert [translation.neighbours(line[i]) for i in (0, 2)] == [("", "下界"), ("下界", "x")]
+
+
+def test_composed_words_of_scripts_are_said_part_by_part(browser):
+    words = {"Digit at {1}": "数字: {1}", "z {1} is {2}": "z{1}は{2}", "minus {1}": "−{1}", "a {1}": "{1}"}
+    page = browser.new_page()
+    page.add_script_tag(content=f"var vaebookWords = {json.dumps(words)};")
+    page.add_script_tag(path=ROOT / "book" / "_assets" / "words.js")
+    said = page.evaluate("vaebookSay('Digit at z 4 is minus 0.1, z 2 is 1.0; a 3')")
+    assert said == "数字: z4は−0.1、z2は1.0；3"
+    page.close()
 
 
 def english(page: str) -> list[str]:

@@ -128,6 +128,19 @@ def test_steps_passes_and_reset(page):
     page.wait_for_function("document.querySelector('.vae-explorer').vaecore.get('learned')?.d_z === 3")
 
 
+def test_a_reset_before_the_step_is_painted(page):
+    page.evaluate("() => { window.kept = []; window.requestAnimationFrame = paint => window.kept.push(paint); }")
+    page.get_by_text("one step", exact=True).click()
+    page.wait_for_function("window.kept.length > 0")
+    page.evaluate("""() => {
+        [...document.querySelectorAll("button")].find(b => b.textContent === "reset").click();
+        window.requestAnimationFrame = paint => setTimeout(paint, 0);
+        window.kept.forEach(paint => paint());
+    }""")
+    page.wait_for_function("document.querySelector('.vae-learning .vae-note').textContent.startsWith('0 steps')")
+    assert page.locator(".vae-trouble").count() == 0
+
+
 def test_a_loss_that_runs_away_is_said(page):
     page.get_by_label("mistake").select_option("KL added")
     assert "log_p + beta * kl" in page.locator(".vae-code").inner_text()

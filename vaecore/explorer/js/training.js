@@ -63,6 +63,7 @@ export const training = {
 
     function paint() {
       waiting = 0;
+      if (!shown) return trainer.order({ painted: true }); // a reset came in between
       const { codes, mu, sigma, reconstruction, last, passes, steps, seen, ended, mean } = shown;
       if (steps && !Number.isFinite(last.logP - last.kl)) { // the pictures stay as they were
         count.textContent = `After ${steps} steps the loss is no number any more: mend the mistake, and reset.`;

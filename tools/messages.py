@@ -111,8 +111,9 @@ def update(noted: Path, folder: Path, pages: list[str]) -> None:
     for name, messages in catalogues.items():
         file = folder / f"{name}.po"
         old = read(file) if file.exists() else Catalog(charset="utf-8")
+        before = states(old)
         new = renewed(old, messages)
-        if states(new) != states(old):  # else the old English of fuzzy messages, which Babel does not read, would go
+        if states(new) != before:  # else the old English of fuzzy messages, which Babel does not read, would go
             file.write_bytes(written(new))
 
 

@@ -126,6 +126,17 @@ def test_composed_words_of_scripts_are_said_part_by_part(browser):
     page.close()
 
 
+def test_an_update_writes_what_is_new_and_drops_what_has_gone(tmp_path):
+    old = ms.Catalog(charset="utf-8")
+    old.add("One.", "いち。")
+    old.add("Gone.", "なし。")
+    (tmp_path / "a.po").write_bytes(ms.written(old))
+    (tmp_path / "a.json").write_text('{"a": ["One.", "Two."]}')
+    for _ in range(2):
+        ms.update(tmp_path, tmp_path, ["a"])
+        assert [(m.id, m.string) for m in ms.read(tmp_path / "a.po") if m.id] == [("One.", "いち。"), ("Two.", "")]
+
+
 def english(page: str) -> list[str]:
     """Return the sentences in English, seen or read out, of a page in Japanese."""
     soup = BeautifulSoup(page, "html.parser")

@@ -50,7 +50,7 @@ def garments() -> dict[str, bytes]:
 
 def archives(files: dict[str, bytes], prefix: str = "/") -> dict[str, bytes]:
     """What a mirror serves for `files`: path to gzip."""
-    return {f"{prefix}{file}.gz": gzip.compress(stored, 1) for file, stored in files.items()}
+    return {f"{prefix}{file}.gz": gzip.compress(stored, 1, mtime=0) for file, stored in files.items()}
 
 
 def flip(stored: bytes) -> bytes:

@@ -91,7 +91,8 @@ def test_pip_s_wheel_has_all_that_is_no_code(tmp_path):
 
 @pytest.mark.slow
 def test_a_published_book_offers_colab_and_its_weights(book):  # noqa: F811
-    """Built twice with both addresses set: the same bytes, the button, the links and the weights."""
+    """Built twice with both addresses set: the same bytes, the button, the links, the languages and the weights."""
+    shutil.copytree(ROOT / "book" / "locales", book / "book" / "locales")
     config = (book / "_config.yml").read_text()
     config = config.replace('  url: "" ', '  url: "https://github.com/someone/some.book" ')
     (book / "_config.yml").write_text(config.replace('baseurl: "" ', 'baseurl: "https://example.org/book" '))
@@ -108,6 +109,18 @@ def test_a_published_book_offers_colab_and_its_weights(book):  # noqa: F811
     assert "](https://example.org/book/)" in notebook.cells[-1].source
     weights = {path.name: path.read_bytes() for path in (ROOT / "vaecore" / "weights").iterdir()}
     assert {path.name: path.read_bytes() for path in (one / "weights").iterdir()} == weights
+
+    assert (one / "ja/notebooks/index.ipynb").read_bytes() == (two / "ja/notebooks/index.ipynb").read_bytes()
+    japanese = nbformat.read(one / "ja" / "notebooks" / "index.ipynb", 4)
+    assert 'weights="https://example.org/book/weights/"' in japanese.cells[0].source
+    assert "](https://example.org/book/ja/)" in japanese.cells[-1].source
+    assert not (one / "ja" / "weights").exists()
+    addresses = {"en": "https://example.org/book/index.html", "ja": "https://example.org/book/ja/index.html"}
+    for language, page in (("en", one / "index.html"), ("ja", one / "ja" / "index.html")):
+        head = page.read_text().partition("</head>")[0]
+        assert dict(re.findall(r'rel="alternate" hreflang="(\w+)" href="([^"]+)"', head)) == addresses
+        assert re.findall(r'rel="canonical" href="([^"]+)"', head) == [addresses[language]]
+    assert opens.replace("notebooks", "ja/notebooks") in (one / "ja" / "index.html").read_text()
 
 
 def surroundings(home, **more):

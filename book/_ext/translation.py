@@ -117,7 +117,14 @@ def neighbours(text):
     """Return the words right before and right after a text in its line."""
     line = text.parent.children
     at = next(i for i, node in enumerate(line) if node is text)
-    return tuple(line[i].astext() if 0 <= i < len(line) else "" for i in (at - 1, at + 1))
+    return tuple(shown(line[i]) if 0 <= i < len(line) else "" for i in (at - 1, at + 1))
+
+
+def shown(node):
+    """Return the words of a node; a reference to an equation or a figure does not have its own yet."""
+    if isinstance(node, addnodes.pending_xref) and not node.get("refexplicit"):
+        return {"eq": "式 (1)", "numref": "図 1"}.get(node["reftype"], node.astext())
+    return node.astext()
 
 
 class Captions(SphinxTransform):

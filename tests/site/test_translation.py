@@ -8,6 +8,7 @@ import pytest
 from bs4 import BeautifulSoup
 from docutils import nodes
 from site_pages import ROOT, TEXTS, visit
+from sphinx import addnodes
 
 from tools import messages as ms
 
@@ -113,7 +114,8 @@ def test_labels_with_formulas_are_read_letter_by_letter():
 
 def test_spaces_that_only_markdown_needs_are_found():
     line = nodes.paragraph("", "", nodes.Text("は "), nodes.strong("", "下界"), nodes.Text(" が "), nodes.math("", "x"))
-    assert [translation.neighbours(line[i]) for i in (0, 2)] == [("", "下界"), ("下界", "x")]
+    line += [nodes.Text(" と "), addnodes.pending_xref("", nodes.literal("", "elbo"), reftype="eq")]
+    assert [translation.neighbours(line[i]) for i in (0, 2, 4)] == [("", "下界"), ("下界", "x"), ("x", "式 (1)")]
 
 
 def test_composed_words_of_scripts_are_said_part_by_part(browser):

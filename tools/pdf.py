@@ -32,7 +32,7 @@ LEFT_OUT = ("api",)  # a reference of the package: to be searched, not read on p
 GONE = "script, .vae-live, .vae-asleep, .vae-style, a.headerlink, p.vae-notebook, p.vae-buttons, noscript, button"
 IDS = ("for", "aria-labelledby", "aria-describedby", "aria-controls", "list")
 READY = "() => window.MathJax.startup.promise.then(() => document.fonts.ready).then(() => true)"
-LEVELS = 3  # of the bookmarks
+CELL = re.compile(r"\(node(\d+)\)")
 
 
 def order() -> list[str]:
@@ -219,6 +219,28 @@ def numbers_of(raw: Path, html: str) -> dict[str, int]:
     return found
 
 
+def number_cells(made: pikepdf.Pdf) -> None:
+    """Name the heads of tables from 0 on, in the same order; Chromium counts on from what it has shown before."""
+    named = [one for one in made.objects if isinstance(one, pikepdf.Dictionary) and CELL.search(text_of(one))]
+    names = sorted({name for one in named for name in CELL.findall(text_of(one))})
+    new = {f"node{name}": f"node{number:08}" for number, name in enumerate(names)}
+    for one in named:
+        rename_strings(one, new)
+
+
+def text_of(one: pikepdf.Object) -> str:
+    return one.unparse(resolved=True).decode("latin-1")
+
+
+def rename_strings(holder: pikepdf.Dictionary | pikepdf.Array, new: dict[str, str]) -> None:
+    """In an object and in what lies inside it, not in others that it refers to."""
+    for key, value in list(holder.items() if isinstance(holder, pikepdf.Dictionary) else enumerate(holder)):
+        if isinstance(value, pikepdf.String) and str(value) in new:
+            holder[key] = pikepdf.String(new[str(value)])
+        elif isinstance(value, pikepdf.Dictionary | pikepdf.Array) and not value.is_indirect:
+            rename_strings(value, new)
+
+
 def finished(raw: Path, html: str, pdf: Path, when: datetime.datetime, title: str) -> None:
     """Small, and the same bytes for the same pages: no date or identifier changes from run to run."""
     date = f"D:{when:%Y%m%d%H%M%S}+00'00'"
@@ -233,6 +255,7 @@ def finished(raw: Path, html: str, pdf: Path, when: datetime.datetime, title: st
             "ModDate": date,
         }.items():
             made.docinfo[f"/{key}"] = value
+        number_cells(made)
         made.save(
             pdf,
             object_stream_mode=pikepdf.ObjectStreamMode.generate,

@@ -42,7 +42,7 @@ def fitted(found, translate):
     """A word in a graph, in letters small enough for its box, which was made for the English word."""
     head, size, tail, words = found.groups()
     said = SHOWN.sub(translate, f">{words}<")[1:-1]
-    return f"{head}{float(size) * max(0.7, min(1, 1.05 * width(words) / width(said))):.2f}{tail}{said}"
+    return f"{head}{float(size) * max(0.7, min(1, 0.95 * width(words) / width(said))):.2f}{tail}{said}"
 
 
 def width(words):

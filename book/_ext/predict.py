@@ -76,7 +76,7 @@ class Predict(SphinxDirective):
     option_spec = {  # noqa: RUF012
         "answer": directives.unchanged_required,
         "tolerance": float,
-        "unit": directives.unchanged_required,
+        "unit": lambda text: directives.choice(text, ["nats"]),
     }
 
     def run(self):
@@ -87,7 +87,7 @@ class Predict(SphinxDirective):
             raise self.error(f"predict: {error}") from None
         if found := fault(options, reason, answer, tolerance):
             raise self.error(f"predict: {found}")
-        node = predict(answer=answer, unit=self.options.get("unit", ""))
+        node = predict(answer=answer, unit=str(_("nats")) if "unit" in self.options else "")
         if not options:
             node["tolerance"] = tolerance
         self.set_source_info(node)

@@ -138,7 +138,7 @@ article.bd-article { break-before: page; max-width: none; padding: 0; }
 .bd-article h1 { margin-top: 0; }
 :is(h1, h2, h3, h4, .admonition-title) { break-after: avoid; }
 p { orphans: 3; widows: 3; }
-section > p:last-child { break-before: avoid; }
+article > section > section:last-child > p:last-child { break-before: avoid; }
 .vae-pdf-title { height: 240mm; display: flex; flex-direction: column; justify-content: center; }
 .vae-pdf-title h1 { font-size: 2.6em; margin: 0 0 0.5em; }
 .vae-pdf-contents, .vae-pdf-colophon { break-before: page; }

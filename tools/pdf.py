@@ -137,6 +137,7 @@ body { display: block; }
 article.bd-article { break-before: page; max-width: none; padding: 0; }
 .bd-article h1 { margin-top: 0; }
 :is(h1, h2, h3, h4, .admonition-title) { break-after: avoid; }
+:is(h1, h2) + section > :is(h2, h3) { break-before: avoid; }
 p { orphans: 3; widows: 3; }
 article > section > section:last-child > p:last-child { break-before: avoid; }
 .vae-pdf-title { height: 240mm; display: flex; flex-direction: column; justify-content: center; }

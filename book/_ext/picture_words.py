@@ -11,7 +11,7 @@ SHOWN = re.compile(
 )
 WORD = re.compile(r"[A-Za-z]{2}")
 CODE = re.compile(r"\S*[_*].*|True|False|−?inf|nan|[A-Z]\w*[a-z][A-Z]\w*")  # as it stands in tables
-IN_GRAPH = re.compile(r'(<text xml:space[^>]* font-size=")([\d.]+)("[^>]*>)([^<]*)(?=</text>)')
+IN_GRAPH = re.compile(r'(<text (?:fill="\w+" )?xml:space[^>]* font-size=")([\d.]+)("[^>]*>)([^<]*)(?=</text>)')
 LETTERS = re.compile(
     r"<text>\s*((?:<tspan [^>]*>[^<]*</tspan>\s*)+)</text>"
 )  # words next to formulas: letter by letter

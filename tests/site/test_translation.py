@@ -99,7 +99,8 @@ def test_words_of_pictures_keep_their_numbers_and_their_boxes():
     said = {"width #": "幅 #", "encoder": "エンコーダ", "A plot of # dots": "# 個の点の図"}
     table = picture_words.in_pictures("<th>width 64</th><th>log_<wbr/>var</th>", lambda m: said.get(m, m))
     assert table == "<th>幅 64</th><th>log_<wbr/>var</th>"
-    graph = '<svg aria-label="A plot of 1,000 dots"><text xml:space="preserve" font-size="14.00">encoder</text></svg>'
+    word = '<text fill="currentColor" xml:space="preserve" font-size="14.00">encoder</text>'
+    graph = f'<svg aria-label="A plot of 1,000 dots">{word}</svg>'
     drawn = picture_words.in_pictures(graph, lambda m: said.get(m, m))
     assert 'aria-label="1,000 個の点の図"' in drawn and 'font-size="10.' in drawn and ">エンコーダ</text>" in drawn
 

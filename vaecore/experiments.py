@@ -63,6 +63,8 @@ class Experiment:
         if self.init is None:
             return None
         first = replace(EXPERIMENTS[self.init], data=self.data)
+        if self.model != "M1M2":  # it takes over all weights, so they must fit
+            first = replace(first, sizes=self.sizes)
         return first.at(self.labels, self.draw) if first.is_labelled and first.labels is None else first
 
     def settings(self) -> dict:

@@ -106,6 +106,7 @@ def test_every_trial_but_the_first_changes_one_thing():
     first, *others = (tried.trial(change, 0) for change in tried.CHANGES)
     assert first == dataclasses.replace(EXPERIMENTS["m2"].at(100, 0), epochs=tried.PASSES)
     assert len({run.key() for run in others}) == len(others) and first.key() not in {run.key() for run in others}
+    assert all(run.start().sizes == run.sizes for run in others if run.init)
 
 
 def test_the_table_of_the_paper_is_complete():

@@ -1,8 +1,8 @@
 """What was tried for M2 with a hundred labels, on held-out digits: `python -m benchmarks.tried`.
 
 Each trial is the row m2 of the book's table with one change, fewer passes and the last 10,000 training digits as its
-test digits. It writes one file into vaecore/results, which chapter 8 shows; a trial whose file is there is not made
-again, and one that was stopped goes on. `--draw 1` makes those of one draw of the labels only.
+test digits. It writes one file into vaecore/results, which the page *The runs* shows; a trial whose file is there is
+not made again, and one that was stopped goes on. `--draw 1` makes those of one draw of the labels only.
 """
 
 import argparse

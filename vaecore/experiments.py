@@ -59,11 +59,14 @@ class Experiment:
         return self.objective in ("classifier", "semi_supervised", "in_turn")
 
     def start(self) -> "Experiment | None":
-        """The experiment it starts from, with this one's labels and draw if its number of labels is not fixed."""
+        """The experiment it starts from, with this one's sizes where all weights are taken over.
+
+        With this one's labels and draw, too, if its number of labels is not fixed.
+        """
         if self.init is None:
             return None
         first = replace(EXPERIMENTS[self.init], data=self.data)
-        if self.model != "M1M2":  # it takes over all weights, so they must fit
+        if self.model != "M1M2":  # which takes over its M1 alone
             first = replace(first, sizes=self.sizes)
         return first.at(self.labels, self.draw) if first.is_labelled and first.labels is None else first
 

@@ -15,6 +15,7 @@ from vaecore.splits import hold_out
 
 PASSES, DRAWS = 30, (0, 1)
 ROW = EXPERIMENTS["m2"]
+BETTER = dict(sizes=ROW.sizes | dict(d_z=50), faster={"classifier": 5.0, "columns": 4.0}, schedule="cooldown")
 CHANGES = {
     "nothing": {},
     "the full sum over the classes": dict(bound=None),
@@ -30,6 +31,9 @@ CHANGES = {
     "a tenth of the weight of the labels": dict(alpha=0.1),
     "equal shares, weight 5": dict(equal_shares=5.0),
     "z of 50": dict(sizes=ROW.sizes | dict(d_z=50)),
+    "a cooldown": dict(schedule="cooldown"),
+    "columns four times as fast, z of 50, a cooldown": BETTER,
+    "these three and twice the learning rate": BETTER | dict(lr=2e-3),
     "softplus": dict(sizes=ROW.sizes | dict(activation="softplus")),
 }
 

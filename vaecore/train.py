@@ -19,8 +19,8 @@ from .devices import pick_precision
 from .files import as_json
 from .seeds import seeded
 
-SCHEDULES = ("cosine", "constant", "warm cosine")
-WARM = 0.05  # the share of a run in which a warm one rises
+SCHEDULES = ("cosine", "constant", "warm cosine", "cooldown")
+WARM, COOL = 0.05, 0.2  # the shares of a run in which a warm one rises, and one with a cooldown falls
 
 
 @dataclass
@@ -66,6 +66,8 @@ class Plan:
         """The learning rate once that share of the run's steps is done."""
         if self.schedule == "constant":
             return self.lr
+        if self.schedule == "cooldown":
+            return self.lr * min(1.0, (1 - share) / COOL)
         rise = min(1.0, share / WARM) if self.schedule == "warm cosine" else 1.0
         return self.lr * rise * 0.5 * (1 + math.cos(math.pi * share))
 
@@ -109,13 +111,14 @@ def fit(
     """Minimise loss(*batch), a scalar mean, by Adam over shuffled batches of the tensors; return the History.
 
     The rate falls along half a cosine wave; with the schedule "warm cosine" it first rises, for large batches at a high
-    rate. `faster`, such as {"columns": 4}, multiplies lr for parameters whose names contain the word; `rising`, such as
-    {"classifier": 2}, by the share of the run that is done, to that power. `test` is called after each epoch, its value
-    recorded. With `checkpoint`, every epoch is saved there; a run that was stopped, started again with the same loss,
-    ends with the same weights, whatever weights the model then has, and one at constant rates goes on for more epochs.
-    `data` says in words what the data are, and what else decides the loss: a run does not go on with another. Draws
-    from its own seed. Under torchrun the processes share every batch. Raises FloatingPointError if the loss is not
-    finite. After any error the model has the weights from before the epoch.
+    rate; with "cooldown" it is constant until it falls to zero in the last fifth of the run. `faster`, such as
+    {"columns": 4}, multiplies lr for parameters whose names contain the word; `rising`, such as {"classifier": 2}, by
+    the share of the run that is done, to that power. `test` is called after each epoch, its value recorded. With
+    `checkpoint`, every epoch is saved there; a run that was stopped, started again with the same loss, ends with the
+    same weights, whatever weights the model then has, and one at constant rates goes on for more epochs. `data` says in
+    words what the data are, and what else decides the loss: a run does not go on with another. Draws from its own seed.
+    Under torchrun the processes share every batch. Raises FloatingPointError if the loss is not finite. After any error
+    the model has the weights from before the epoch.
     """
     model, device, n_images = checkpoints.unwrap(model), _device(model, tensors), len(tensors[0])
     checkpoint = None if checkpoint is None else _place(Path(checkpoint).expanduser().absolute())

@@ -22,6 +22,7 @@ from vaecore.vae import VAE
         ("constant", [1, 1, 1, 1]),
         ("cosine", [1, 0.853553, 0.5, 0.146447]),
         ("warm cosine", [0, 0.853553, 0.5, 0.146447]),
+        ("cooldown", [1] * 9 + [0.5]),
     ],
 )
 def test_schedules(schedule, expected):
@@ -33,7 +34,7 @@ def test_schedules(schedule, expected):
         values.append(weight.weight.item())
         return weight.weight.sum()
 
-    fit(weight, loss, torch.zeros(4, 1), epochs=4, batch_size=4, lr=0.01, schedule=schedule)
+    fit(weight, loss, torch.zeros(4, 1), epochs=len(expected), batch_size=4, lr=0.01, schedule=schedule)
     steps = -torch.tensor([*values, weight.weight.item()]).diff() / 0.01
     torch.testing.assert_close(steps, torch.tensor(expected, dtype=torch.float32), rtol=1e-3, atol=1e-4)
 

@@ -14,7 +14,7 @@ from vaecore.experiments import EXPERIMENTS, Experiment
 from vaecore.splits import hold_out
 
 PASSES, DRAWS = 30, (0, 1)
-ROW = EXPERIMENTS["m2"]
+ROW = replace(EXPERIMENTS["m2_short"], name="m2", bound="drawn_classes")
 BETTER = dict(sizes=ROW.sizes | dict(d_z=50), faster={"classifier": 5.0, "columns": 4.0}, schedule="cooldown")
 CHANGES = {
     "nothing": {},

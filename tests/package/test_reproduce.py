@@ -102,11 +102,13 @@ def test_a_trial_is_made_once_on_held_out_digits(small, monkeypatch):
     assert "held out" in found["data"] and found["settings"]["data"] != "MNIST"
 
 
-def test_every_trial_but_the_first_changes_one_thing():
+def test_the_trials_begin_at_the_short_row_and_the_best_has_the_settings_of_the_table():
     first, *others = (tried.trial(change, 0) for change in tried.CHANGES)
-    assert first == dataclasses.replace(EXPERIMENTS["m2"].at(100, 0), epochs=tried.PASSES)
+    assert first == dataclasses.replace(EXPERIMENTS["m2_short"].at(100, 0), name="m2", bound="drawn_classes")
     assert len({run.key() for run in others}) == len(others) and first.key() not in {run.key() for run in others}
     assert all(run.start().sizes == run.sizes for run in others if run.init)
+    best = tried.trial(next(found["change"] for found in records.tried()), 0)
+    assert dataclasses.replace(best, epochs=EXPERIMENTS["m2"].epochs) == EXPERIMENTS["m2"].at(100, 0)
 
 
 def test_the_table_of_the_paper_is_complete():

@@ -122,6 +122,7 @@ ALONE: Part = ERROR | dict(objective="classifier", batch_size=100, lr=1e-3)  # f
 # q(y|x) hears from the pictures late: at first M2 would lead it away from what the labels have taught it
 M2_ROW: Part = PIXELS | ERROR | dict(init="m2_classifier", grey=True, batch_size=200, lr=1e-3, schedule="constant")
 M2_ROW |= dict(faster={"classifier": 5.0}, rising={"classifier": 2.0}, precision="bf16")
+# the best of benchmarks.tried
 M2_BEST: Part = M2_ROW | dict(sizes=PIXELS["sizes"] | dict(d_z=50), lr=2e-3, schedule="cooldown")
 M2_BEST |= dict(faster={"classifier": 5.0, "columns": 4.0})
 STACK_ROW: Part = STACK | ERROR | dict(grey=True, batch_size=200, lr=3e-3, faster={"columns": 4.0})

@@ -39,8 +39,9 @@ def stack(small) -> M1M2:
 
 
 def test_an_m2_starts_as_its_classifier_was_taught_and_with_the_mean_image(small):
-    first = runs.train(EXPERIMENTS["m2_classifier"].at(100, 3), small)
-    model = objectives.build(EXPERIMENTS["m2"].at(100, 3), small, first)
+    row = EXPERIMENTS["m2"].at(100, 3)
+    first = runs.train(row.start(), small)
+    model = objectives.build(row, small, first)
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), first.parameters(), strict=True))
     mean = (small.x_train.float().mean(0) / 255).clamp(0.001, 0.999)
     torch.testing.assert_close(model.decoder.rest[-1].bias.sigmoid(), mean)

@@ -13,7 +13,7 @@ from vaecore.devices import keep_freed_memory, pick_device
 from vaecore.experiments import EXPERIMENTS, Experiment
 from vaecore.splits import hold_out
 
-PASSES, DRAWS = 30, (0, 1)
+DRAWS = (0, 1)
 ROW = replace(EXPERIMENTS["m2_short"], name="m2", bound="drawn_classes")
 HELPFUL = dict(sizes=ROW.sizes | dict(d_z=50), faster={"classifier": 5.0, "columns": 4.0}, schedule="cooldown")
 CHANGES = {
@@ -39,7 +39,7 @@ CHANGES = {
 
 
 def trial(change: str, draw: int) -> Experiment:
-    return replace(ROW, epochs=PASSES, **CHANGES[change]).at(100, draw)
+    return replace(ROW, **CHANGES[change]).at(100, draw)
 
 
 def make(change: str, draw: int, digits: data.Pictures) -> None:

@@ -114,11 +114,10 @@ def fit(
     rate; with "cooldown" it is constant until it falls to zero in the last fifth of the run. `faster`, such as
     {"columns": 4}, multiplies lr for parameters whose names contain the word; `rising`, such as {"classifier": 2}, by
     the share of the run that is done, to that power. `test` is called after each epoch, its value recorded. With
-    `checkpoint`, every epoch is saved there; a run that was stopped, started again with the same loss, ends with the
-    same weights, whatever weights the model then has, and one at constant rates goes on for more epochs. `data` says in
-    words what the data are, and what else decides the loss: a run does not go on with another. Draws from its own seed.
-    Under torchrun the processes share every batch. Raises FloatingPointError if the loss is not finite. After any error
-    the model has the weights from before the epoch.
+    `checkpoint`, every epoch is saved; a run that was stopped, started again with the same loss, ends with the same
+    weights, and one at constant rates goes on for more epochs. `data` says what the data are, and what else decides the
+    loss: a run does not go on with another. Under torchrun the processes share every batch. After an error, such as
+    FloatingPointError where the loss is not finite, the model has the weights from before the epoch.
     """
     model, device, n_images = checkpoints.unwrap(model), _device(model, tensors), len(tensors[0])
     checkpoint = None if checkpoint is None else _place(Path(checkpoint).expanduser().absolute())

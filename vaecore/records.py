@@ -67,9 +67,10 @@ def result(row: str, labels: int | None = None) -> Spread | None:
     return spread(run["value"] for run in found) if found else None
 
 
-def tried() -> list[dict]:
-    """What `python -m benchmarks.tried` found for M2: each `change`, its `draw`, and the errors `after_each_pass`."""
+def tried(row: str) -> list[dict]:
+    """What `python -m benchmarks.tried` found for "m2" or "m1m2": the `change`, `draw` and errors `after_each_pass`."""
     found = [json.loads(path.read_text(encoding="utf-8")) for path in RESULTS.glob("tried-*.json")]
+    found = [trial for trial in found if trial["settings"]["name"] == row]
     return sorted(found, key=lambda trial: (trial["draw"], trial["after_each_pass"][-1]))
 
 

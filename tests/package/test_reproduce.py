@@ -93,22 +93,27 @@ def test_the_failed_runs_of_a_table_are_named(nothing_trained, monkeypatch):
 
 def test_a_trial_is_made_once_on_held_out_digits(small, monkeypatch):
     held = hold_out(small, 100)
-    monkeypatch.setattr(tried, "trial", lambda change, draw: EXPERIMENTS["m2"].at(100, draw))
+    monkeypatch.setattr(tried, "trial", lambda row, change, draw: EXPERIMENTS[row].at(100, draw))
     for _ in range(2):
-        tried.make("nothing", 1, held)
+        tried.make("m2", "nothing", 1, held)
         monkeypatch.setattr(runs, "fit", None)  # the second finds the file
-    (found,) = records.tried()
+    (found,) = records.tried("m2")
+    assert records.tried("m1m2") == []
     assert found["draw"] == 1 and found["change"] == "nothing" and len(found["after_each_pass"]) == 2
     assert "held out" in found["data"] and found["settings"]["data"] != "MNIST"
 
 
-def test_the_trials_begin_at_the_short_row_and_the_best_has_the_settings_of_the_table():
-    first, *others = (tried.trial(change, 0) for change in tried.CHANGES)
+@pytest.mark.parametrize(("row", "labels"), [("m2", 100), ("m1m2", 1000)])
+def test_each_trial_changes_something_and_the_best_has_the_settings_of_the_table(row, labels):
+    trials = [tried.trial(row, change, 0) for change in tried.CHANGES[row]]
+    assert len({run.key() for run in trials}) == len(trials)
+    best = tried.trial(row, records.tried(row)[0]["change"], 0)
+    assert dataclasses.replace(best, epochs=EXPERIMENTS[row].epochs) == EXPERIMENTS[row].at(labels, 0)
+
+
+def test_the_trials_of_m2_begin_at_the_short_row():
+    first = tried.trial("m2", "nothing", 0)
     assert first == dataclasses.replace(EXPERIMENTS["m2_short"].at(100, 0), name="m2", bound="drawn_classes")
-    assert len({run.key() for run in others}) == len(others) and first.key() not in {run.key() for run in others}
-    assert all(run.start().sizes == run.sizes for run in others if run.init)
-    best = tried.trial(next(found["change"] for found in records.tried()), 0)
-    assert dataclasses.replace(best, epochs=EXPERIMENTS["m2"].epochs) == EXPERIMENTS["m2"].at(100, 0)
 
 
 def test_the_table_of_the_paper_is_complete():

@@ -1,6 +1,6 @@
 """What was tried for M2 and for M1+M2, on held-out digits: `python -m benchmarks.tried`.
 
-Each trial changes something in a simpler M2 than that of the book's table, with a hundred labels, or in a quicker
+Each trial changes something in a simpler M2 than that of the book's table, with a hundred labels, or in the table's
 M1+M2, with a thousand. The last 10,000 training digits are its test digits. It writes one file into vaecore/results,
 which the page *The runs* shows; a trial whose file is there is not made again, and one that was stopped goes on.
 `--draw 1` makes those of one draw of the labels only.
@@ -16,10 +16,7 @@ from vaecore.splits import hold_out
 
 DRAWS = (0, 1)
 LABELS = {"m2": 100, "m1m2": 1000}
-FROM = {
-    "m2": replace(EXPERIMENTS["m2_short"], name="m2", bound="drawn_classes"),
-    "m1m2": replace(EXPERIMENTS["m1m2"], bound="drawn_classes"),
-}
+FROM = {"m2": replace(EXPERIMENTS["m2_short"], name="m2", bound="drawn_classes"), "m1m2": EXPERIMENTS["m1m2"]}
 SIZES = {row: experiment.sizes for row, experiment in FROM.items()}
 HELPFUL = dict(sizes=SIZES["m2"] | dict(d_z=50), faster={"classifier": 5.0, "columns": 4.0}, schedule="cooldown")
 CHANGES = {
@@ -50,6 +47,11 @@ CHANGES = {
         "a third of the learning rate": dict(lr=1e-3),
         "a fifth of the weight of the labels": dict(alpha_per_label=2e-4),
         "five times the weight of the labels": dict(alpha_per_label=5e-3),
+        "no equal shares": dict(equal_shares=None),
+        "features of bits": dict(grey=None),
+        "an M1 of 250 passes": dict(init="vae_nll"),
+        "twice the passes": dict(epochs=160),
+        "500 hidden units": dict(sizes=SIZES["m1m2"] | dict(hidden=(500,))),
         "z of 50": dict(sizes=SIZES["m1m2"] | dict(d_z=50)),
         "softplus": dict(sizes=SIZES["m1m2"] | dict(activation="softplus")),
     },

@@ -52,6 +52,7 @@ CHANGES = {
         "an M1 of 250 passes": dict(init="vae_nll"),
         "twice the passes": dict(epochs=160),
         "500 hidden units": dict(sizes=SIZES["m1m2"] | dict(hidden=(500,))),
+        "1000 hidden units": dict(sizes=SIZES["m1m2"] | dict(hidden=(1000,))),
         "z of 50": dict(sizes=SIZES["m1m2"] | dict(d_z=50)),
         "softplus": dict(sizes=SIZES["m1m2"] | dict(activation="softplus")),
     },

@@ -1,6 +1,6 @@
 """What was tried for M2 and for M1+M2, on held-out digits: `python -m benchmarks.tried`.
 
-Each trial changes something in a simpler M2 than that of the book's table, with a hundred labels, or in the table's
+Each trial changes something in a simpler M2 than that of the book's table, with a hundred labels, or in a narrower
 M1+M2, with a thousand. The last 10,000 training digits are its test digits. It writes one file into vaecore/results,
 which the page *The runs* shows; a trial whose file is there is not made again, and one that was stopped goes on.
 `--draw 1` makes those of one draw of the labels only.
@@ -16,7 +16,10 @@ from vaecore.splits import hold_out
 
 DRAWS = (0, 1)
 LABELS = {"m2": 100, "m1m2": 1000}
-FROM = {"m2": replace(EXPERIMENTS["m2_short"], name="m2", bound="drawn_classes"), "m1m2": EXPERIMENTS["m1m2"]}
+FROM = {
+    "m2": replace(EXPERIMENTS["m2_short"], name="m2", bound="drawn_classes"),
+    "m1m2": replace(EXPERIMENTS["m1m2"], sizes=EXPERIMENTS["m1m2_short"].sizes),
+}
 SIZES = {row: experiment.sizes for row, experiment in FROM.items()}
 HELPFUL = dict(sizes=SIZES["m2"] | dict(d_z=50), faster={"classifier": 5.0, "columns": 4.0}, schedule="cooldown")
 CHANGES = {

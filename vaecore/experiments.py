@@ -126,6 +126,7 @@ M2_ROW |= dict(faster={"classifier": 5.0}, rising={"classifier": 2.0}, precision
 M2_BEST: Part = M2_ROW | dict(sizes=PIXELS["sizes"] | dict(d_z=50), lr=2e-3, schedule="cooldown")
 M2_BEST |= dict(faster={"classifier": 5.0, "columns": 4.0})
 STACK_ROW: Part = STACK | ERROR | dict(grey=True, batch_size=200, lr=3e-3, faster={"columns": 4.0})
+STACK_WIDE: Part = STACK_ROW | dict(sizes=STACK["sizes"] | dict(hidden=(500,)))
 
 # fmt: off
 TABLE = (
@@ -152,7 +153,7 @@ TABLE = (
 
     # table 1 of arXiv:1406.5298
     Experiment(name="m2", **M2_BEST, **SEMI, alpha=1.0, bound="drawn_classes", epochs=60),
-    Experiment(name="m1m2", **STACK_ROW, **SEMI, alpha_per_label=0.001, equal_shares=5.0, bound="drawn_classes",
+    Experiment(name="m1m2", **STACK_WIDE, **SEMI, alpha_per_label=0.001, equal_shares=5.0, bound="drawn_classes",
                epochs=80),
     Experiment(name="m2_classifier", **PIXELS, **ALONE, epochs=300),
     Experiment(name="m1_classifier", **STACK, **ALONE, grey=True, epochs=1000),

@@ -112,7 +112,8 @@ def test_each_trial_changes_something(row):
 def test_the_trials_begin_at_rows_and_the_best_of_m2_has_the_settings_of_the_table():
     short, m1m2 = (tried.trial(row, "nothing", 0) for row in ("m2", "m1m2"))
     assert short == dataclasses.replace(EXPERIMENTS["m2_short"].at(100, 0), name="m2", bound="drawn_classes")
-    assert m1m2 == EXPERIMENTS["m1m2"].at(1000, 0)
+    assert m1m2 == dataclasses.replace(EXPERIMENTS["m1m2"].at(1000, 0), sizes=EXPERIMENTS["m1m2_short"].sizes)
+    assert tried.trial("m1m2", "500 hidden units", 0) == EXPERIMENTS["m1m2"].at(1000, 0)
     best = tried.trial("m2", records.tried("m2")[0]["change"], 0)
     assert dataclasses.replace(best, epochs=EXPERIMENTS["m2"].epochs) == EXPERIMENTS["m2"].at(100, 0)
 
